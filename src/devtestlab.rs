@@ -1,0 +1,1 @@
+//! Microsoft.DevTestLab: labs, virtual machines, custom images, environments, artifact sources.

@@ -1,0 +1,72 @@
+//! What the engine asks of the machine that it runs on: network, clock, variables, files, output and the wish to stop.
+//!
+//! Two implementations exist: `wasm` (the pipeline agent's Node) and `cli` (the native program). Everything else in the engine is free of
+//! the operating system, so that it compiles to WebAssembly, where the standard library's clock, threads, files and variables fail or panic.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use azure_core::http::HttpClient;
+use futures::future::BoxFuture;
+use time::OffsetDateTime;
+
+/// The machine that runs the engine.
+pub trait Host: Send + Sync + fmt::Debug {
+    /// The transport for https. It follows no redirects, ends every wait by a time-out, and reports failures as `ErrorKind::Io`.
+    fn http_client(&self) -> Arc<dyn HttpClient>;
+
+    /// Waits; returns early never.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// The wall clock, in UTC.
+    fn now(&self) -> OffsetDateTime;
+
+    /// Time since the process started, from a clock that never jumps.
+    fn elapsed(&self) -> Duration;
+
+    /// The value of an environment variable. Names are compared as the operating system does.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The names of all environment variables.
+    fn variable_names(&self) -> Vec<String>;
+
+    /// Removes a variable, so that no child process and no later reader sees it.
+    fn remove_variable(&self, name: &str);
+
+    /// Reads a whole file.
+    fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError>;
+
+    /// Writes a whole file, making the folders above it.
+    fn write_file(&self, path: &str, contents: &[u8]) -> Result<(), FileError>;
+
+    /// Joins a relative path to a folder by the rules of the host's operating system; an absolute `path` is returned normalised.
+    fn join_path(&self, folder: &str, path: &str) -> String;
+
+    /// Whether the path names a folder.
+    fn is_directory(&self, path: &str) -> bool;
+
+    /// Writes one line to standard output in one write.
+    fn print(&self, line: &str);
+
+    /// Resolves once the agent has asked the task to stop; stays resolved.
+    fn cancelled(&self) -> BoxFuture<'static, ()>;
+
+    /// Whether the agent has asked the task to stop.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Why a file could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// There is no such file.
+    #[error("no such file")]
+    NotFound,
+    /// The path names a folder.
+    #[error("this is a folder, not a file")]
+    IsDirectory,
+    /// The account that runs the agent may not.
+    #[error("access is denied")]
+    PermissionDenied,
+    /// Anything else, in the operating system's words.
+    #[error("{0}")]
+    Other(String),
+}

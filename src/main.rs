@@ -1,0 +1,3 @@
+//! The program `dtl`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The WebAssembly host: the engine inside the pipeline agent's own Node.

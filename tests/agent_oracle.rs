@@ -1,0 +1,1 @@
+//! The agent protocol against azure-pipelines-task-lib, under Node.

@@ -1,0 +1,1 @@
+//! The import table and the house rules.

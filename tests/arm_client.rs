@@ -1,0 +1,1 @@
+//! The client of Azure Resource Manager against the emulator.

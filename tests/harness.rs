@@ -1,0 +1,1 @@
+//! What every test stands on: an emulator in process, a host that records.

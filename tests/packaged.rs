@@ -1,0 +1,1 @@
+//! The packaged tasks under Node.

@@ -1,0 +1,1 @@
+//! dtl run and dtl task.

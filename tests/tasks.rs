@@ -1,0 +1,1 @@
+//! Every task against the emulator in process.
