@@ -86,6 +86,11 @@ impl Emulator {
         &self.ready
     }
 
+    /// The routes that it was asked for and does not know, in order: `METHOD path?api-version`.
+    pub fn unknown_routes(&self) -> Vec<String> {
+        todo!()
+    }
+
     /// Stops it and waits until its port is free.
     pub async fn stop(self) {
         todo!()
