@@ -1,5 +1,8 @@
 //! The tasks: one file each, and one exhaustive dispatch.
 
+pub mod overrides;
+pub mod parameters;
+
 use std::sync::Arc;
 
 use crate::{agent::Outcome, host::Host};
