@@ -1,1 +1,31 @@
-fn main() {}
+//! Builds, tests, packages and measures the project: `cargo xtask COMMAND`. Each command is a file.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a build tool talks to its user")]
+#![allow(clippy::disallowed_methods, reason = "a build tool works on the real clock, files and variables")]
+
+mod ci;
+mod npm;
+mod package;
+mod shell;
+mod test;
+
+use clap::Parser;
+
+/// Builds, tests, packages and measures the project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Build everything for publishing into dist/
+    Package,
+    /// Run all tests; needs Rust and Node 20 or newer
+    Test,
+    /// Check formatting, lints and documentation, then test and package
+    Ci,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Package => package::run(),
+        Command::Test => test::run(),
+        Command::Ci => ci::run(),
+    }
+}

@@ -1,0 +1,60 @@
+// The entry of every packaged task: starts the engine and answers for its end.
+//
+// It fails closed. The exit code is 1 from the first line on and becomes 0 only when the engine has returned an outcome and has printed
+// the `task.complete` of that outcome. Whatever else ends the process (an exception, a panic, a promise that never settles) is a failure.
+'use strict';
+
+process.exitCode = 1;
+
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const output = require('./output.js');
+const cancellation = require('./cancellation.js');
+
+const OUTCOMES = ['Succeeded', 'SucceededWithIssues', 'Failed', 'Canceled'];
+
+let panic;
+let ending = false;
+
+async function main() {
+  process.on('uncaughtException', (error) => fail(internal(error)));
+  process.on('unhandledRejection', (reason) => fail(internal(reason)));
+  process.on('beforeExit', () => fail('the task stopped before it had a result'));
+  cancellation.listen(() => {
+    output.complete('Canceled', 'the task was cancelled and did not finish its clean-up in time');
+    end(process.exitCode);
+  });
+
+  const { name } = JSON.parse(readFileSync(join(__dirname, 'task.json'), 'utf8'));
+  const { run } = require('dtl-engine');
+  const { createHost } = require('./host.js');
+  const outcome = await run(createHost((message) => (panic = message)), name);
+  if (!OUTCOMES.includes(outcome) || output.completed() !== outcome) {
+    fail(`the task ended as '${outcome}' without having said so`);
+    return;
+  }
+  end(0);
+}
+
+function internal(error) {
+  return `internal error: ${panic ?? (error instanceof Error ? error.message : String(error))}`;
+}
+
+function fail(message) {
+  if (ending) {
+    return;
+  }
+  if (output.completed() === undefined) {
+    output.error(message);
+    output.complete('Failed', message);
+  }
+  end(1);
+}
+
+// Leaves once everything said has reached the agent. Sockets kept alive for reuse would hold the process otherwise.
+function end(code) {
+  ending = true;
+  output.flush((delivered) => process.exit(delivered ? code : 1));
+}
+
+main().catch((error) => fail(internal(error)));

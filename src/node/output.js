@@ -1,0 +1,60 @@
+// Standard output, one write a line, and the few logging commands that must be said when the engine no longer can.
+'use strict';
+
+const COMPLETE = '##vso[task.complete ';
+
+// The engine takes this variable out of the environment, so it is read first.
+const correlation = process.env.COMMAND_CORRELATION_ID;
+
+let broken = false;
+let outcome;
+
+// A reader that has gone away must not turn into an exception; the exit code then says that the result was not delivered.
+process.stdout.on('error', () => (broken = true));
+
+// Prints a line of the engine and remembers the result that it states.
+function print(line) {
+  if (line.startsWith(COMPLETE)) {
+    outcome = /\bresult=(\w+)/.exec(line)?.[1];
+  }
+  if (!broken) {
+    process.stdout.write(`${line}\n`);
+  }
+}
+
+function command(name, properties, message) {
+  const identified = correlation ? `${properties}correlationId=${escapeProperty(correlation)};` : properties;
+  print(`##vso[${name} ${identified}]${escapeData(message)}`);
+}
+
+function error(message) {
+  command('task.logissue', 'type=error;', message);
+}
+
+function complete(result, message) {
+  command('task.complete', `result=${result};`, message);
+}
+
+// The result stated so far, if any.
+function completed() {
+  return outcome;
+}
+
+// Calls back once everything written has left the process, telling whether it was taken.
+function flush(callback) {
+  if (broken) {
+    callback(false);
+  } else {
+    process.stdout.write('', (failure) => callback(!failure && !broken));
+  }
+}
+
+function escapeData(text) {
+  return String(text).replace(/%/g, '%AZP25').replace(/\r/g, '%0D').replace(/\n/g, '%0A').replace(/##vso\[/gi, '##_vso[');
+}
+
+function escapeProperty(text) {
+  return escapeData(text).replace(/]/g, '%5D').replace(/;/g, '%3B');
+}
+
+module.exports = { print, error, complete, completed, flush };

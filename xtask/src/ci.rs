@@ -1,0 +1,17 @@
+//! `cargo xtask ci`: what must hold before a change lands.
+
+use anyhow::Result;
+
+use crate::{shell, test};
+
+/// Formatting, lints for both targets, documentation, then tests, which package first.
+pub fn run() -> Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    crate::package::wasm::ensure_target()?;
+    shell::run(shell::cargo().args(["clippy", "--lib", "--target", "wasm32-unknown-unknown", "--quiet", "--", "-D", "warnings"]))?;
+    let mut doc = shell::cargo();
+    doc.args(["doc", "--no-deps", "--workspace", "--document-private-items", "--quiet"]);
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    test::run()
+}

@@ -1,0 +1,106 @@
+//! The engine as WebAssembly, and the one script that loads it: cargo, wasm-bindgen, wasm-opt, esbuild.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::{npm::Tool, shell};
+
+/// The WebAssembly's name beside `index.js`; wasm-bindgen derives it from the script's.
+pub const FILE_NAME: &str = "engine_bg.wasm";
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What Node 20 and newer run, so that nothing else gets in.
+const FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// The two files that every task shares.
+pub struct Engine {
+    /// `index.js`, complete.
+    pub script: PathBuf,
+    /// The WebAssembly.
+    pub wasm: PathBuf,
+}
+
+/// Builds the engine.
+pub fn build() -> Result<Engine> {
+    ensure_target()?;
+    let work = shell::target().join("package");
+    fs::create_dir_all(&work)?;
+    compile()?;
+    bind(&shell::target().join(TARGET).join("wasm/dtl.wasm"), &work)?;
+    let wasm = work.join("optimized.wasm");
+    optimize(&work.join(FILE_NAME), &wasm)?;
+    let script = work.join("index.js");
+    bundle(&work.join("engine.js"), &script)?;
+    Ok(Engine { script, wasm })
+}
+
+/// Installs Rust's WebAssembly target where it is missing.
+pub fn ensure_target() -> Result<()> {
+    let output = shell::capture(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).current_dir(shell::root()))?;
+    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    shell::run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(shell::root()))
+        .context("Rust's WebAssembly target is missing; without rustup, install it as your system does")
+}
+
+fn compile() -> Result<()> {
+    let mut command = shell::cargo();
+    command.args(["rustc", "--quiet", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm", "--target", TARGET]);
+    shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths()))
+}
+
+/// Panic messages name source files. Folders of the machine that built them are left out, for privacy and for equal bytes everywhere.
+fn remapped_paths() -> String {
+    let home = std::env::var("HOME").or_else(|_| std::env::var("USERPROFILE")).unwrap_or_default();
+    let cargo_home = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
+    format!("--remap-path-prefix={cargo_home}=cargo --remap-path-prefix={}=dtl", shell::root().display())
+}
+
+fn bind(wasm: &Path, folder: &Path) -> Result<()> {
+    Bindgen::new()
+        .input_path(wasm)
+        .out_name("engine")
+        .nodejs(true)?
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(folder)
+        .context("wasm-bindgen failed")
+}
+
+fn optimize(input: &Path, output: &Path) -> Result<()> {
+    let mut command = Tool::WasmOpt.command();
+    command.args(["-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"]).args(FEATURES);
+    shell::run(command.arg(input).arg("-o").arg(output))
+}
+
+fn bundle(glue: &Path, output: &Path) -> Result<()> {
+    let mut command = Tool::Esbuild.command();
+    command.arg("src/node/index.js").arg(format!("--outfile={}", output.display()));
+    command.arg(format!("--alias:dtl-engine={}", glue.display()));
+    command.args([
+        "--bundle",
+        "--minify",
+        "--format=cjs",
+        "--platform=node",
+        "--target=node20",
+        "--legal-comments=none",
+        "--log-level=warning",
+    ]);
+    shell::run(&mut command)
+}

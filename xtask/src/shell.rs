@@ -1,0 +1,53 @@
+//! Other programs: run with their output shown, or captured.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The folder of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Cargo, as it started this program, in the workspace's folder.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+/// Runs a command to its end, its output shown. Anything but success is an error.
+pub fn run(command: &mut Command) -> Result<()> {
+    eprintln!("$ {}", describe(command));
+    let status = command.status().with_context(|| format!("failed to start {}", describe(command)))?;
+    ensure!(status.success(), "{} ended with {status}", describe(command));
+    Ok(())
+}
+
+/// Runs a command to its end and returns what it wrote. Anything but success is an error that shows it.
+pub fn capture(command: &mut Command) -> Result<Output> {
+    let output = command.output().with_context(|| format!("failed to start {}", describe(command)))?;
+    ensure!(output.status.success(), "{} ended with {}\n{}", describe(command), output.status, text(&output));
+    Ok(output)
+}
+
+/// Everything that a command wrote.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The command as one would type it, with paths below the workspace made relative.
+fn describe(command: &Command) -> String {
+    let root = format!("{}{}", root().display(), std::path::MAIN_SEPARATOR);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy().replace(&root, "")).collect();
+    words.join(" ")
+}
