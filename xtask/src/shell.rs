@@ -44,10 +44,11 @@ pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The command as one would type it, with paths below the workspace made relative.
+/// The command as one would type it: the program without its folder, paths below the workspace made relative.
 fn describe(command: &Command) -> String {
     let root = format!("{}{}", root().display(), std::path::MAIN_SEPARATOR);
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy().replace(&root, "")).collect();
     words.join(" ")
 }
