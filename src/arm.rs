@@ -2,21 +2,20 @@
 //!
 //! Knows no resource provider; those are `devtestlab` and its neighbours.
 
+pub mod client;
 pub mod credential;
 pub mod error;
+mod hint;
 pub mod id;
 pub mod operation;
 pub mod request;
 pub mod retry;
+pub mod scrub;
 
-use std::sync::Arc;
-
-use azure_core::credentials::TokenCredential;
 use serde_json::Value;
 
-use crate::host::Host;
-
-pub use error::Error;
+pub use client::Client;
+pub use error::{Detail, Error, report};
 pub use id::{IdError, ResourceId};
 pub use operation::{Operation, Progress, Wait};
 pub use request::{ApiVersion, Request};
@@ -32,12 +31,6 @@ pub struct Cloud {
     pub authority: String,
 }
 
-/// A client of one resource manager, signed in by one credential.
-#[derive(Clone, Debug)]
-pub struct Client {
-    host: Arc<dyn Host>,
-}
-
 /// A service's answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -49,39 +42,19 @@ pub struct Response {
     pub body: Value,
 }
 
-impl Client {
-    /// A client; nothing is sent yet.
-    pub fn new(host: Arc<dyn Host>, _cloud: &Cloud, _credential: Arc<dyn TokenCredential>) -> Self {
-        Self { host }
+impl Response {
+    /// A header's value; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The machine below.
-    pub fn host(&self) -> &Arc<dyn Host> {
-        &self.host
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 
-    /// Sends a request and takes any 2xx answer.
-    pub async fn send(&self, _request: Request) -> Result<Response, Error> {
-        todo!()
-    }
-
-    /// Sends a request; a 404 answer is `None`.
-    pub async fn find(&self, _request: Request) -> Result<Option<Value>, Error> {
-        todo!()
-    }
-
-    /// All items of a list, over all its pages.
-    pub async fn list(&self, _request: Request) -> Result<Vec<Value>, Error> {
-        todo!()
-    }
-
-    /// Starts what may be a long-running operation. An answer that is already final makes a finished operation.
-    pub async fn start(&self, _request: Request) -> Result<Operation, Error> {
-        todo!()
-    }
-
-    /// Waits for an operation and returns the final resource (`Null` when there is none).
-    pub async fn wait(&self, _operation: &Operation, _wait: Wait<'_>) -> Result<Value, Error> {
-        todo!()
+    /// The code of the outermost error in the body.
+    pub fn error_code(&self) -> Option<&str> {
+        self.body["error"]["code"].as_str().or_else(|| self.body["code"].as_str())
     }
 }

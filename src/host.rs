@@ -9,9 +9,13 @@ use azure_core::http::HttpClient;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
+#[cfg(test)]
+pub mod scripted;
+
 /// The machine that runs the engine.
 pub trait Host: Send + Sync + fmt::Debug {
-    /// The transport for https. It follows no redirects, ends every wait by a time-out, and reports failures as `ErrorKind::Io`.
+    /// The transport for https. It follows no redirects, ends every wait by a time-out, and reports failures as `ErrorKind::Io`, or as
+    /// `ErrorKind::Connection` when nothing was sent.
     fn http_client(&self) -> Arc<dyn HttpClient>;
 
     /// Waits; returns early never.

@@ -1,7 +1,9 @@
 //! Requests, built apart from sending.
 
-use azure_core::http::Method;
+use azure_core::http::{Method, Url};
 use serde_json::Value;
+
+use super::Error;
 
 /// An api-version of a resource provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub struct ApiVersion(pub &'static str);
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The path, percent-encoded, with a leading slash.
+    /// The path with a leading slash. What a URL cannot hold is percent-encoded on the way; a `%` stays, so that an encoded path passes too.
     pub path: String,
     /// The provider's version.
     pub api_version: ApiVersion,
@@ -27,18 +29,32 @@ impl Request {
     pub fn get(path: impl Into<String>, api_version: ApiVersion) -> Self {
         Self::new(Method::Get, path, api_version, None)
     }
+
+    /// A HEAD, which asks only whether there is something.
+    pub fn head(path: impl Into<String>, api_version: ApiVersion) -> Self {
+        Self::new(Method::Head, path, api_version, None)
+    }
+
     /// A PUT with a body.
     pub fn put(path: impl Into<String>, api_version: ApiVersion, body: Value) -> Self {
         Self::new(Method::Put, path, api_version, Some(body))
     }
+
+    /// A PATCH with a body.
+    pub fn patch(path: impl Into<String>, api_version: ApiVersion, body: Value) -> Self {
+        Self::new(Method::Patch, path, api_version, Some(body))
+    }
+
     /// A POST.
     pub fn post(path: impl Into<String>, api_version: ApiVersion, body: Option<Value>) -> Self {
         Self::new(Method::Post, path, api_version, body)
     }
+
     /// A DELETE.
     pub fn delete(path: impl Into<String>, api_version: ApiVersion) -> Self {
         Self::new(Method::Delete, path, api_version, None)
     }
+
     /// Adds a query parameter.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -46,7 +62,75 @@ impl Request {
         self
     }
 
+    /// The request in a few words, for messages: `PUT /subscriptions/…`.
+    pub fn describe(&self) -> String {
+        format!("{} {}", self.method.as_ref(), self.path)
+    }
+
+    /// The whole URL below a resource manager's address.
+    pub(super) fn url(&self, resource_manager: &str) -> Result<Url, Error> {
+        let mut text = format!("{}{}?api-version={}", resource_manager.trim_end_matches('/'), encode_path(&self.path), self.api_version.0);
+        for (name, value) in &self.query {
+            text.push_str(&format!("&{name}={}", encode(value, |byte| is_unreserved(byte) || b"$()',:/@*".contains(&byte))));
+        }
+        let url = Url::parse(&text).ok().filter(|url| url.scheme() == "https");
+        url.ok_or_else(|| Error::Address { request: self.describe(), url: super::scrub::url(&text) })
+    }
+
     fn new(method: Method, path: impl Into<String>, api_version: ApiVersion, body: Option<Value>) -> Self {
         Self { method, path: path.into(), api_version, query: Vec::new(), body }
+    }
+}
+
+/// Percent-encodes what the path of a URL cannot hold. Slashes and percent signs stay.
+pub(super) fn encode_path(path: &str) -> String {
+    encode(path, |byte| is_unreserved(byte) || b"/%!$&'()*+,;=:@".contains(&byte))
+}
+
+fn encode(text: &str, is_plain: impl Fn(u8) -> bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V: ApiVersion = ApiVersion("2018-09-15");
+
+    #[test]
+    fn a_url_is_the_address_the_path_the_version_and_the_query() {
+        let request = Request::get("/subscriptions/s/x y/ü/@me", V)
+            .query("$filter", "name eq 'a&b'")
+            .query("$expand", "properties($expand=artifacts)");
+        assert_eq!(
+            request.url("https://management.example/base/").unwrap().as_str(),
+            "https://management.example/base/subscriptions/s/x%20y/%C3%BC/@me?api-version=2018-09-15&$filter=name%20eq%20'a%26b'&$expand=properties($expand%3Dartifacts)"
+                .replace('\'', "%27")
+        );
+    }
+
+    #[test]
+    fn an_encoded_path_stays_as_it_is() {
+        assert_eq!(Request::get("/a%20b", V).url("https://m").unwrap().path(), "/a%20b");
+        assert_eq!(Request::get("/a?b#c", V).url("https://m").unwrap().path(), "/a%3Fb%23c");
+    }
+
+    #[test]
+    fn only_https_is_spoken() {
+        for address in ["http://management.example/", "management.example", ""] {
+            assert!(matches!(Request::get("/a", V).url(address), Err(Error::Address { .. })), "{address}");
+        }
     }
 }

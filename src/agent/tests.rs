@@ -1,0 +1,1 @@
+//! The agent's conversation as a whole, over a scripted host.

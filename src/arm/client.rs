@@ -1,0 +1,404 @@
+//! The client: sending with retry, paging, waiting. Every wait ends by its deadline and by the agent's wish to stop.
+
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+
+use azure_core::{
+    credentials::TokenCredential,
+    http::{
+        ClientOptions, Context, Method, Pipeline, PipelineSendOptions, RawResponse, Request as HttpRequest, RetryOptions, Transport, Url,
+        policies::{Policy, auth::BearerTokenAuthorizationPolicy},
+    },
+};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+    pin_mut,
+};
+use serde_json::Value;
+
+use super::{
+    Cloud, Error, Operation, Progress, Request, Response, Wait,
+    credential::UserAgent,
+    error,
+    operation::{Stage, Step, interval},
+    retry::{self, Failure, Limits},
+    scrub,
+};
+use crate::host::Host;
+
+/// A client of one resource manager, signed in by one credential.
+#[derive(Clone)]
+pub struct Client {
+    host: Arc<dyn Host>,
+    resource_manager: String,
+    pipeline: Pipeline,
+    correlation_id: String,
+    limits: Limits,
+    heeds_cancel: bool,
+}
+
+/// How long the answer to a request that changes something is still awaited once the agent has asked to stop: without it, nobody would
+/// know what goes on in Azure. The agent kills the task after ten seconds.
+const GRACE: Duration = Duration::from_secs(3);
+
+impl Client {
+    /// A client; nothing is sent yet.
+    pub fn new(host: Arc<dyn Host>, cloud: &Cloud, credential: Arc<dyn TokenCredential>) -> Self {
+        let authorization: Arc<dyn Policy> = Arc::new(BearerTokenAuthorizationPolicy::new(credential, [cloud.token_scope.clone()]));
+        let options = ClientOptions {
+            // Retry is ours alone: it knows deadlines, cancellation and what a lost answer may mean.
+            retry: RetryOptions::none(),
+            transport: Some(Transport::new(host.http_client())),
+            ..Default::default()
+        };
+        let pipeline = Pipeline::new(None, None, options, Vec::new(), vec![Arc::new(UserAgent), authorization], None);
+        Self {
+            host,
+            resource_manager: cloud.resource_manager.clone(),
+            pipeline,
+            correlation_id: uuid::Uuid::new_v4().to_string(),
+            limits: Limits::default(),
+            heeds_cancel: true,
+        }
+    }
+
+    /// The same client for cleaning up after a cancellation: it goes on although the agent has asked to stop, and gives up after `total`.
+    #[must_use]
+    pub fn for_clean_up(&self, total: Duration) -> Self {
+        Self { limits: Limits { total, ..self.limits }, heeds_cancel: false, ..self.clone() }
+    }
+
+    /// The machine below.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The `x-ms-correlation-request-id` of all requests of this client.
+    pub fn correlation_id(&self) -> &str {
+        &self.correlation_id
+    }
+
+    /// Sends a request and takes any 2xx answer.
+    ///
+    /// Failures that may pass are tried again. A repeated DELETE that finds nothing has succeeded the first time.
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        let (response, _) = self.deliver(&request).await?;
+        if response.is_success() { Ok(response) } else { Err(Error::from_response(&request.describe(), &response)) }
+    }
+
+    /// Sends a request; a 404 answer is `None`.
+    ///
+    /// A 404 that says that the subscription or the type is unknown is an error: what was asked for may well exist.
+    pub async fn find(&self, request: Request) -> Result<Option<Value>, Error> {
+        match self.send(request).await {
+            Ok(response) => Ok(Some(response.body)),
+            Err(error)
+                if error.is_not_found() && !["SubscriptionNotFound", "InvalidResourceType"].iter().any(|code| error.has_code(code)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All items of a list, over all its pages.
+    pub async fn list(&self, request: Request) -> Result<Vec<Value>, Error> {
+        let describe = request.describe();
+        let unusable = |problem: String| Error::Answer { request: describe.clone(), problem };
+        let mut items = Vec::new();
+        let mut seen = HashSet::new();
+        let mut page = self.send(request).await?.body;
+        loop {
+            match page.get_mut("value").map(Value::take) {
+                Some(Value::Array(values)) => items.extend(values),
+                _ => return Err(unusable("it holds no list".to_owned())),
+            }
+            let Some(link) = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()) else { return Ok(items) };
+            let url = self.own_url(link).map_err(|problem| unusable(format!("the next page's address {problem}")))?;
+            if !seen.insert(url.to_string()) {
+                return Err(unusable("its pages go round in a circle".to_owned()));
+            }
+            let response = self.get(url, &describe, self.limits).await?;
+            if !response.is_success() {
+                return Err(Error::from_response(&describe, &response));
+            }
+            page = response.body;
+        }
+    }
+
+    /// Starts what may be a long-running operation. An answer that is already final makes a finished operation.
+    pub async fn start(&self, request: Request) -> Result<Operation, Error> {
+        let (response, uncertain) = self.deliver(&request).await?;
+        let mut operation = self.operation(&request, response.status);
+        // The answer to an earlier try was lost, and now our own operation is in the way: it was accepted.
+        let own_conflict = uncertain && response.status == 409 && matches!(request.method, Method::Put | Method::Patch);
+        if own_conflict && let Some(operation) = self.adopt(&operation, &request).await {
+            return Ok(operation);
+        }
+        if !response.is_success() {
+            return Err(Error::from_response(&request.describe(), &response));
+        }
+        operation.retry_after = retry::retry_after(&response.headers, self.host.now());
+        match operation.accepted(&response) {
+            Step::Next { stage, .. } => Ok(Operation { stage, ..operation }),
+            Step::Failed(error) => Err(error),
+        }
+    }
+
+    /// An operation that somebody else has started: the resource at the request's path is waited for by its `provisioningState`.
+    ///
+    /// Nothing is sent. Only the path and the version of the request count.
+    pub fn follow(&self, request: &Request) -> Operation {
+        let request = Request { method: Method::Put, body: None, ..request.clone() };
+        let operation = self.operation(&request, 200);
+        Operation { request: format!("GET {}", request.path), ..operation }
+    }
+
+    /// Waits for an operation and returns the final resource (`Null` when there is none).
+    pub async fn wait(&self, operation: &Operation, wait: Wait<'_>) -> Result<Value, Error> {
+        let mut operation = operation.clone();
+        let begun = self.host.elapsed();
+        let mut status = "Running".to_owned();
+        let mut retry_after = operation.retry_after;
+        loop {
+            if let Stage::Done(result) = operation.stage {
+                return Ok(result);
+            }
+            let elapsed = self.host.elapsed().saturating_sub(operation.accepted);
+            // The final GET follows at once.
+            let pause = if operation.stage == Stage::Final { Duration::ZERO } else { interval(elapsed, retry_after) };
+            self.pause(pause, begun, &operation, &status, wait.deadline).await?;
+            let response = self.poll(&operation, begun, wait.deadline).await.map_err(|error| match error {
+                Error::Cancelled { .. } => Error::Cancelled { during: operation.in_words(&status, elapsed) },
+                other => other,
+            })?;
+            retry_after = response.is_success().then(|| retry::retry_after(&response.headers, self.host.now())).flatten();
+            let elapsed = self.host.elapsed().saturating_sub(operation.accepted);
+            match operation.polled(&response, elapsed) {
+                Step::Failed(error) => return Err(error),
+                Step::Next { stage, status: now, percent } => {
+                    if operation.stage != Stage::Final {
+                        (wait.observe)(&Progress { status: now.clone(), elapsed, percent });
+                    }
+                    if std::mem::discriminant(&stage) != std::mem::discriminant(&operation.stage) {
+                        // Another address: its first answer is not bound to the old one's pace.
+                        retry_after = None;
+                    }
+                    status = now;
+                    operation.stage = stage;
+                }
+            }
+        }
+    }
+
+    /// Asks again and again, at an operation's pace, until the condition yields something. The first request is made at once.
+    ///
+    /// A 404 is shown to the condition as `Null`. The words for the progress are the resource's `provisioningState`.
+    pub async fn wait_until<T>(
+        &self,
+        request: Request,
+        wait: Wait<'_>,
+        condition: impl Fn(&Value) -> Option<T> + Send,
+    ) -> Result<T, Error> {
+        let operation = self.follow(&request);
+        let begun = self.host.elapsed();
+        loop {
+            let value = self.find(request.clone()).await?.unwrap_or_default();
+            if let Some(result) = condition(&value) {
+                return Ok(result);
+            }
+            let elapsed = self.host.elapsed().saturating_sub(begun);
+            let status = value["properties"]["provisioningState"].as_str().unwrap_or("Running").to_owned();
+            self.pause(interval(elapsed, None), begun, &operation, &status, wait.deadline).await?;
+            (wait.observe)(&Progress { status, elapsed, percent: None });
+        }
+    }
+
+    /// Sleeps before a poll, no longer than the deadline allows, and ends early when the agent asks to stop.
+    async fn pause(&self, pause: Duration, begun: Duration, operation: &Operation, status: &str, deadline: Duration) -> Result<(), Error> {
+        let waited = self.host.elapsed().saturating_sub(begun);
+        let left = deadline.saturating_sub(waited);
+        if left.is_zero() {
+            return Err(operation.overdue(status, waited));
+        }
+        self.sleep(pause.min(left)).await.map_err(|()| {
+            let elapsed = self.host.elapsed().saturating_sub(operation.accepted);
+            Error::Cancelled { during: operation.in_words(status, elapsed) }
+        })
+    }
+
+    async fn poll(&self, operation: &Operation, begun: Duration, deadline: Duration) -> Result<Response, Error> {
+        let url = match &operation.stage {
+            Stage::Status { url, .. } | Stage::Result { url } => self.own_url(url).map_err(|problem| Error::Answer {
+                request: operation.request.clone(),
+                problem: format!("the operation's address {problem}"),
+            })?,
+            _ => Request::get(operation.resource.as_str(), operation.api_version).url(&self.resource_manager)?,
+        };
+        let waited = self.host.elapsed().saturating_sub(begun);
+        // A wait outlives a service's bad minutes, but not its own deadline.
+        let limits = Limits { attempts: 12, total: deadline.saturating_sub(waited).max(Duration::from_secs(10)) };
+        self.get(url, &operation.request, limits).await
+    }
+
+    /// Whether the resource of a PUT whose answer was lost is being made: then the operation is ours.
+    async fn adopt(&self, operation: &Operation, request: &Request) -> Option<Operation> {
+        let resource = self.find(Request::get(request.path.as_str(), request.api_version)).await.ok().flatten()?;
+        let answer = Response { status: 200, headers: Vec::new(), body: resource };
+        match operation.accepted(&answer) {
+            Step::Next { stage: Stage::Resource, .. } => Some(Operation { stage: Stage::Resource, status: 201, ..operation.clone() }),
+            _ => None,
+        }
+    }
+
+    fn operation(&self, request: &Request, status: u16) -> Operation {
+        Operation {
+            resource: request.path.clone(),
+            status,
+            method: request.method,
+            api_version: request.api_version,
+            request: request.describe(),
+            accepted: self.host.elapsed(),
+            stage: Stage::Resource,
+            retry_after: None,
+        }
+    }
+
+    /// Sends a request until there is an answer to keep. Tells besides whether an earlier try may have been carried out.
+    async fn deliver(&self, request: &Request) -> Result<(Response, bool), Error> {
+        let url = request.url(&self.resource_manager)?;
+        let (mut response, uncertain) = self.attempt(&url, request.method, request.body.as_ref(), &request.describe(), self.limits).await?;
+        if uncertain && response.status == 404 && request.method == Method::Delete {
+            response = Response { status: 200, headers: response.headers, body: Value::Null };
+        }
+        Ok((response, uncertain))
+    }
+
+    async fn get(&self, url: Url, describe: &str, limits: Limits) -> Result<Response, Error> {
+        Ok(self.attempt(&url, Method::Get, None, describe, limits).await?.0)
+    }
+
+    async fn attempt(
+        &self,
+        url: &Url,
+        method: Method,
+        body: Option<&Value>,
+        describe: &str,
+        limits: Limits,
+    ) -> Result<(Response, bool), Error> {
+        let begun = self.host.elapsed();
+        let mut uncertain = false;
+        for attempt in 1.. {
+            let outcome = self.exchange(url, method, body, describe).await?;
+            let mut headers = Vec::new();
+            let failure = match &outcome {
+                Ok(response) if response.is_success() => None,
+                Ok(response) => Some(Failure::Answer { status: response.status, headers: &response.headers, code: response.error_code() }),
+                Err(error) => error::pipeline_failure(error, &mut headers),
+            };
+            let elapsed = self.host.elapsed().saturating_sub(begun);
+            let delay = failure.and_then(|failure| retry::next_delay(failure, attempt, elapsed, self.host.now(), limits));
+            let Some(delay) = delay else {
+                let response = outcome.map_err(|error| Error::from_pipeline(describe, &error))?;
+                return Ok((response, uncertain));
+            };
+            uncertain |= failure.is_some_and(retry::is_uncertain);
+            self.sleep(delay).await.map_err(|()| Error::Cancelled { during: describe.to_owned() })?;
+        }
+        unreachable!("attempts end by their number or by the time")
+    }
+
+    /// One try. The outer error is the agent's wish to stop.
+    async fn exchange(
+        &self,
+        url: &Url,
+        method: Method,
+        body: Option<&Value>,
+        describe: &str,
+    ) -> Result<azure_core::Result<Response>, Error> {
+        let changes = !matches!(method, Method::Get | Method::Head);
+        if self.heeds_cancel && self.host.is_cancelled() {
+            return Err(Error::Cancelled { during: format!("{describe}, which was not sent") });
+        }
+        let mut request = HttpRequest::new(url.clone(), method);
+        request.insert_header("accept", "application/json");
+        request.insert_header("x-ms-correlation-request-id", self.correlation_id.clone());
+        if let Some(body) = body {
+            request.insert_header("content-type", "application/json");
+            request.set_body(body.to_string());
+        }
+        let context = Context::new();
+        let options = PipelineSendOptions { skip_checks: true, ..Default::default() };
+        let sending = self.pipeline.send(&context, &mut request, Some(options));
+        let stopping = self.stopping(if changes { GRACE } else { Duration::ZERO });
+        pin_mut!(sending, stopping);
+        match select(sending, stopping).await {
+            Either::Left((result, _)) => Ok(result.map(Response::from)),
+            Either::Right(_) if changes => {
+                Err(Error::Cancelled { during: format!("{describe}, whose answer did not come; Azure may carry it out") })
+            }
+            Either::Right(_) => Err(Error::Cancelled { during: describe.to_owned() }),
+        }
+    }
+
+    /// Resolves some time after the agent has asked to stop; never for a client that cleans up.
+    async fn stopping(&self, grace: Duration) {
+        if !self.heeds_cancel {
+            return std::future::pending().await;
+        }
+        self.host.cancelled().await;
+        if !grace.is_zero() {
+            self.host.sleep(grace).await;
+        }
+    }
+
+    /// Sleeps; an error means that the agent has asked to stop.
+    async fn sleep(&self, duration: Duration) -> Result<(), ()> {
+        if duration.is_zero() {
+            return Ok(());
+        }
+        let stopping = self.stopping(Duration::ZERO).boxed();
+        match select(stopping, self.host.sleep(duration)).await {
+            Either::Left(_) => Err(()),
+            Either::Right(_) => Ok(()),
+        }
+    }
+
+    /// An address that the service gave, if it is the resource manager's own: the token goes nowhere else.
+    fn own_url(&self, link: &str) -> Result<Url, String> {
+        let shown = scrub::url(link);
+        let base = Url::parse(&self.resource_manager).map_err(|error| format!("'{shown}' cannot be used: {error}"))?;
+        let url = base.join(link).map_err(|error| format!("'{shown}' cannot be used: {error}"))?;
+        let (own, given) = (base.host_str().unwrap_or_default(), url.host_str().unwrap_or_default());
+        let same_host = given == own || given.ends_with(&format!(".{own}"));
+        let same_port = url.port_or_known_default() == base.port_or_known_default();
+        if url.scheme() == "https" && same_host && same_port {
+            Ok(url)
+        } else {
+            Err(format!("'{shown}' leads away from the resource manager at {own}"))
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").field("resource_manager", &self.resource_manager).finish_non_exhaustive()
+    }
+}
+
+impl From<RawResponse> for Response {
+    fn from(raw: RawResponse) -> Self {
+        let headers = raw.headers().iter().map(|(name, value)| (name.as_str().to_ascii_lowercase(), value.as_str().to_owned())).collect();
+        let bytes: &[u8] = raw.body();
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let body = match serde_json::from_slice(bytes) {
+            _ if bytes.iter().all(u8::is_ascii_whitespace) => Value::Null,
+            Ok(body) => body,
+            Err(_) => Value::String(String::from_utf8_lossy(bytes).into_owned()),
+        };
+        Self { status: raw.status().into(), headers, body }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Tables: the answers of a service, and what is asked next.
