@@ -1,3 +1,7 @@
 //! The program `dtl`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dtl::cli::main(std::env::args_os())
+}

@@ -190,6 +190,11 @@ impl Canceller {
         Cancellation(self.0.subscribe())
     }
 
+    /// Whether stopping was asked for.
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Asks to stop; asking twice is the same as once.
     pub fn cancel(&self) {
         self.0.send_replace(true);

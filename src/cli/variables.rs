@@ -68,15 +68,47 @@ impl Variables {
 
     /// Replaces every `$(name)` by the variable's value, once: what a value itself holds is not looked at again, and unknown names stay.
     pub fn expand(&self, text: &str) -> String {
+        self.expand_noting(text, &mut |_| {})
+    }
+
+    /// Replaces `$(name)` in the values themselves, also through several steps, as the agent does when a job begins. What holds a secret becomes one.
+    pub fn expand_values(&mut self) {
+        const DEPTH: usize = 32;
+        for _ in 0..DEPTH {
+            let expanded: Vec<_> = self
+                .entries
+                .iter()
+                .filter(|(_, variable)| variable.value.contains("$("))
+                .filter_map(|(key, variable)| self.expanded(key, variable))
+                .collect();
+            if expanded.is_empty() {
+                return;
+            }
+            self.entries.extend(expanded);
+        }
+    }
+
+    /// The entry with its macros replaced; nothing if none of them is known, or one is the variable itself.
+    fn expanded(&self, key: &str, variable: &Variable) -> Option<(String, Variable)> {
+        let (mut secret, mut circular) = (variable.secret, false);
+        let value = self.expand_noting(&variable.value, &mut |used| {
+            secret |= used.secret;
+            circular |= used.name.eq_ignore_ascii_case(key);
+        });
+        (value != variable.value && !circular).then(|| (key.to_owned(), Variable { value, secret, ..variable.clone() }))
+    }
+
+    fn expand_noting(&self, text: &str, note: &mut dyn FnMut(&Variable)) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find("$(") {
             expanded.push_str(&rest[..start]);
             let inner = &rest[start + 2..];
             if let Some(end) = inner.find(')')
-                && let Some(value) = self.value(&inner[..end])
+                && let Some(variable) = self.get(&inner[..end])
             {
-                expanded.push_str(value);
+                note(variable);
+                expanded.push_str(&variable.value);
                 rest = &inner[end + 1..];
             } else {
                 expanded.push_str("$(");
@@ -108,6 +140,24 @@ mod tests {
         ] {
             assert_eq!(variables.expand(text), expanded);
         }
+    }
+
+    #[test]
+    fn values_are_expanded_through_several_steps_and_pass_secrecy_on() {
+        let mut variables = Variables::default();
+        variables.set("a", "$(b)!");
+        variables.set("b", "$(c)");
+        variables.set_secret("c", "hidden");
+        variables.set("self", "x$(self)");
+        variables.set("left", "$(right)");
+        variables.set("right", "$(left)");
+        variables.set("unknown", "$(date)");
+        variables.expand_values();
+        assert_eq!(variables.value("a"), Some("hidden!"));
+        assert!(variables.get("a").unwrap().secret);
+        assert_eq!(variables.value("self"), Some("x$(self)"));
+        assert_eq!(variables.value("unknown"), Some("$(date)"));
+        assert!(variables.value("left").unwrap().len() < 10);
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! `dtl emulator`: serves an emulator until it is interrupted.
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+
+use super::{Exit, complain, place::interrupted, place::speed, say_error};
+use crate::emulator::{self, Options};
+
+/// The command line of `dtl emulator`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "When it is ready, it prints one line of JSON on standard output: addresses, the certificate authority's file, credentials and the labs.\n\
+    Write that line to a file and hand it to `dtl run --on FILE`. Its log, with every request that it does not know, goes to standard error."
+)]
+pub struct Arguments {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// What there is at the start: subscriptions, labs, resources; without it one lab with a small artifact source
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// Divide every simulated duration by N
+    #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = speed)]
+    speed: f64,
+    /// Where to write the certificate (PEM) of the authority that clients must trust; without it a temporary file
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments) -> Exit {
+    let options = Options { listen: arguments.listen, seed: arguments.seed, speed: arguments.speed, ca_file: arguments.ca_file };
+    // Listened for before anyone can know that the emulator is there.
+    let interrupted = interrupted();
+    let emulator = match emulator::start(options).await {
+        Ok(emulator) => emulator,
+        Err(error) => {
+            complain(&error);
+            return Exit::Failure;
+        }
+    };
+    let line = match serde_json::to_string(emulator.ready()) {
+        Ok(line) => line,
+        Err(error) => {
+            complain(&error);
+            return Exit::Failure;
+        }
+    };
+    let mut output = std::io::stdout();
+    if let Err(error) = writeln!(output, "{line}").and_then(|()| output.flush()) {
+        say_error(&format!("failed to print the ready line: {error}"));
+        return Exit::Failure;
+    }
+    interrupted.await;
+    emulator.stop().await;
+    Exit::Success
+}

@@ -1,0 +1,169 @@
+//! `dtl run`: runs a pipeline file locally.
+
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+
+use super::{
+    Exit, assignment,
+    console::{Console, Tone, spoken, toned},
+    job::{self, Report},
+    listener::StepResult,
+    pipeline::{self, Pipeline, check, yaml::Fault},
+    place::{Place, PlaceArguments, described},
+    say_error, say_warning,
+};
+
+/// The command line of `dtl run`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "The log goes to standard output. Exit code 0: the job succeeded; 1: it failed or was canceled; 2: the file is wrong and nothing was run.\n\
+    Relative paths in the file are taken from the current folder, as from the repository's root. \
+    Service connections of any name stand for the place that --on names."
+)]
+pub struct Arguments {
+    /// The pipeline
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Set a variable, before the file's own: `--var name=value`; may be repeated
+    #[arg(long = "var", value_name = "K=V", value_parser = assignment)]
+    variables: Vec<(String, String)>,
+    /// Set a secret variable, masked in the log; may be repeated
+    #[arg(long = "secret", value_name = "K=V", value_parser = assignment)]
+    secrets: Vec<(String, String)>,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments) -> Exit {
+    let Some(pipeline) = read(&arguments.file) else { return Exit::Usage };
+    let console = Arc::new(Console::standard());
+    let on = arguments.place.on.clone();
+    let place = match Place::prepare(arguments.place, arguments.variables, arguments.secrets, Arc::clone(&console)).await {
+        Ok(place) => place,
+        Err(exit) => return exit,
+    };
+    console.line(&format!("{} {}", arguments.file.display(), described(&on, &place.settings)), Tone::Faint);
+    console.blank();
+    let report = job::run(&pipeline, &place.settings).await;
+    show_report(&console, &report);
+    place.leave().await;
+    exit(&report)
+}
+
+/// The exit code for a report.
+pub fn exit(report: &Report) -> Exit {
+    if report.result.is_bad() { Exit::Failure } else { Exit::Success }
+}
+
+/// Reads and checks a file; what is wrong with it has been told when this returns `None`.
+fn read(file: &PathBuf) -> Option<Pipeline> {
+    let name = file.display().to_string();
+    let text = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            say_error(&format!("{name} is not UTF-8 text"));
+            return None;
+        }
+        Err(error) => {
+            say_error(&format!("failed to read the pipeline {name}: {error}"));
+            return None;
+        }
+    };
+    let pipeline = match pipeline::parse(&text) {
+        Ok(pipeline) => pipeline,
+        Err(faults) => {
+            for fault in &faults {
+                say_error(&pointed(&name, &text, fault));
+            }
+            return None;
+        }
+    };
+    let findings = check::check(&pipeline);
+    for fault in &findings.warnings {
+        say_warning(&pointed(&name, &text, fault));
+    }
+    for fault in &findings.faults {
+        say_error(&pointed(&name, &text, fault));
+    }
+    findings.faults.is_empty().then_some(pipeline)
+}
+
+/// A fault with its place in the file, and the line that it is about.
+fn pointed(name: &str, text: &str, fault: &Fault) -> String {
+    let position = fault.position;
+    let mut message = format!("{name}:{}:{}: {}", position.line, position.column, fault.message);
+    if let Some(line) = text.lines().nth(position.line - 1).filter(|line| !line.trim().is_empty()) {
+        let number = position.line.to_string();
+        let margin = " ".repeat(number.len());
+        let pointer = " ".repeat(position.column.saturating_sub(1));
+        let _ = write!(message, "\n {number} | {}\n {margin} | {pointer}{}", line.replace('\t', " "), toned("^", Tone::Error));
+    }
+    message
+}
+
+/// Shows what came of a run: steps, outputs, issues, summaries, and the result last.
+pub fn show_report(console: &Console, report: &Report) {
+    if report.steps.len() > 1 {
+        show_summaries(console, report);
+        show_steps(console, report);
+    }
+    show_outputs(console, report);
+    show_issues(console, report);
+    console.line(&format!("{} {} in {}", report.result.sign(), report.result.words(), spoken(report.duration)), report.result.tone());
+}
+
+fn show_summaries(console: &Console, report: &Report) {
+    for step in report.steps.iter().filter(|step| !step.heard.summaries.is_empty()) {
+        console.line(&format!("Summary of {}", step.title), Tone::Heading);
+        console.indent();
+        step.heard.summaries.iter().for_each(|summary| console.line(summary.trim_end(), Tone::Plain));
+        console.dedent();
+        console.blank();
+    }
+}
+
+fn show_steps(console: &Console, report: &Report) {
+    console.line("Steps", Tone::Heading);
+    let width = report.steps.iter().map(|step| step.title.chars().count()).max().unwrap_or(0);
+    for step in &report.steps {
+        let time = if step.result == StepResult::Skipped { String::new() } else { spoken(step.duration) };
+        let words = if step.result == StepResult::Succeeded { "" } else { step.result.words() };
+        let line = format!("  {} {:width$}  {time:>12}  {words}", step.result.sign(), step.title);
+        console.line(line.trim_end(), step.result.tone());
+    }
+    console.blank();
+}
+
+fn show_outputs(console: &Console, report: &Report) {
+    let outputs: Vec<_> = report.steps.iter().flat_map(|step| &step.heard.outputs).collect();
+    if outputs.is_empty() {
+        return;
+    }
+    console.line("Outputs", Tone::Heading);
+    let width = outputs.iter().map(|output| output.name.chars().count()).max().unwrap_or(0);
+    for output in outputs {
+        let mut lines = output.value.lines();
+        console.line(format!("  {:width$}  {}", output.name, lines.next().unwrap_or_default()).trim_end(), Tone::Plain);
+        lines.for_each(|line| console.line(&format!("  {:width$}  {line}", ""), Tone::Plain));
+    }
+    console.blank();
+}
+
+fn show_issues(console: &Console, report: &Report) {
+    for (error, heading, tone) in [(false, "Warnings", Tone::Warning), (true, "Errors", Tone::Error)] {
+        let issues: Vec<_> = report
+            .steps
+            .iter()
+            .flat_map(|step| step.heard.issues.iter().map(move |issue| (step, issue)))
+            .filter(|(_, issue)| issue.error == error)
+            .collect();
+        if issues.is_empty() {
+            continue;
+        }
+        console.line(heading, Tone::Heading);
+        for (step, issue) in issues {
+            console.line(&format!("  {}: {}", step.title, issue.message.replace('\n', "\n    ")), tone);
+        }
+        console.blank();
+    }
+}
