@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a build tool talks to its user")]
 #![allow(clippy::disallowed_methods, reason = "a build tool works on the real clock, files and variables")]
 
+mod bench;
 mod ci;
 mod npm;
 mod package;
@@ -20,6 +21,8 @@ enum Command {
     Test,
     /// Check formatting, lints and documentation, then test and package
     Ci,
+    /// Measure the packaged tasks into target/bench.json
+    Bench,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -27,5 +30,6 @@ fn main() -> anyhow::Result<()> {
         Command::Package => package::run(),
         Command::Test => test::run(),
         Command::Ci => ci::run(),
+        Command::Bench => bench::run(),
     }
 }

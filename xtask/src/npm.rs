@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -61,4 +62,21 @@ fn check_node() -> Result<()> {
         Some(20..) => Ok(()),
         _ => bail!("Node 20 or newer is needed; `node` on the PATH is '{version}'"),
     }
+}
+
+/// A Node of this major version for this machine, as npm installed it; none where npm has none.
+pub fn node(major: u32) -> Option<PathBuf> {
+    let system = match std::env::consts::OS {
+        "windows" => "win",
+        "macos" => "darwin",
+        other => other,
+    };
+    let processor = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let folder = shell::root().join(format!("node_modules/node-{major}-{system}-{processor}/bin"));
+    let program = folder.join(format!("node{}", std::env::consts::EXE_SUFFIX));
+    program.exists().then_some(program)
 }

@@ -1,0 +1,183 @@
+//! `cargo xtask bench`: what the packaged tasks cost, measured against the same work written with the usual JavaScript libraries.
+//!
+//! Everything compared is measured in one run, turn by turn, so that the ratios hold on any machine. The figures go to
+//! `target/bench.json`; the goals are printed beside them and do not fail the run.
+
+mod emulator;
+mod measure;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{npm, package, shell};
+use emulator::Emulator;
+use measure::{Program, environment};
+
+/// Turns of the start-up measurement; the first ones warm caches and do not count.
+const ROUNDS: usize = 25;
+const WARM_UP_ROUNDS: usize = 3;
+
+/// How long a deletion takes in the emulator before its speed divides it.
+const DELETION_SECONDS: f64 = 60.0;
+
+const BASELINE: &str = "azure-pipelines-task-lib + @azure/identity + @azure/arm-devtestlabs, bundled by esbuild";
+
+/// One measurement, as `target/bench.json` has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figure {
+    name: String,
+    unit: &'static str,
+    value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline_value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+    #[serde(skip)]
+    goal: Option<f64>,
+}
+
+impl Figure {
+    fn new(name: impl Into<String>, unit: &'static str, value: f64, goal: Option<f64>) -> Self {
+        Self { name: name.into(), unit, value: round(value), baseline: None, baseline_value: None, ratio: None, goal }
+    }
+
+    fn against(mut self, baseline_value: f64) -> Self {
+        self.baseline = Some(BASELINE);
+        self.ratio = (baseline_value > 0.0).then(|| round(self.value / baseline_value));
+        self.baseline_value = Some(round(baseline_value));
+        self
+    }
+}
+
+/// Packages, measures, prints and writes.
+pub fn run() -> Result<()> {
+    package::run()?;
+    shell::run(shell::cargo().args(["build", "--release", "--quiet", "--bin", "dtl"]))?;
+    let baseline = bundle_baseline()?;
+    let task = shell::root().join("dist/tasks/AzureDevTestLabsDeleteVM/index.js");
+    let mut figures = sizes(&baseline)?;
+    for major in [20, 24] {
+        if let Some(node) = npm::node(major) {
+            figures.extend(start_up(major, &Program::new(&node, &task), &Program::new(&node, &baseline))?);
+        } else {
+            println!("Node {major} has no package for this machine: not measured");
+        }
+    }
+    figures.extend(overshoot(&task, &baseline)?);
+    print(&figures);
+    let file = shell::target().join("bench.json");
+    fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("failed to write {}", file.display()))
+}
+
+fn bundle_baseline() -> Result<PathBuf> {
+    let output = shell::target().join("bench/baseline.js");
+    let mut command = npm::Tool::Esbuild.command();
+    command.arg("xtask/bench/baseline.js").arg(format!("--outfile={}", output.display()));
+    command.args([
+        "--bundle",
+        "--minify",
+        "--format=cjs",
+        "--platform=node",
+        "--target=node20",
+        "--legal-comments=none",
+        "--log-level=error",
+    ]);
+    shell::run(&mut command)?;
+    Ok(output)
+}
+
+/// The largest task's folder and the extension. The baseline's size is its one script, without manifest and icon.
+fn sizes(baseline: &Path) -> Result<Vec<Figure>> {
+    let report: Value = serde_json::from_slice(&fs::read(shell::root().join("dist/package.json"))?)?;
+    let tasks = report["tasks"].as_array().context("dist/package.json lists no tasks")?;
+    let largest = tasks.iter().filter_map(|task| task["bytes"].as_f64()).fold(0.0, f64::max);
+    let vsix = report["vsixBytes"].as_f64().context("dist/package.json has no vsixBytes")?;
+    let script = fs::metadata(baseline)?.len();
+    Ok(vec![
+        Figure::new("task folder, the largest", "KB", largest / 1e3, Some(700.0)).against(kilobytes(script)),
+        Figure::new("extension (VSIX)", "KB", vsix / 1e3, Some(2500.0)),
+    ])
+}
+
+/// Wall time above an empty process, and peak memory. The machine that is to be deleted is not there: sign-in and one answer, no waiting.
+fn start_up(major: u32, task: &Program, baseline: &Program) -> Result<Vec<Figure>> {
+    let emulator = Emulator::start(DELETION_SECONDS)?;
+    let environment = environment(&emulator, "not-there");
+    let empty = Program::empty(task)?;
+    let programs = [&empty, task, baseline];
+    let mut times = [const { Vec::new() }; 3];
+    for round in 0..ROUNDS + WARM_UP_ROUNDS {
+        for (program, times) in programs.iter().zip(&mut times) {
+            let time = program.run(&environment)?;
+            if round >= WARM_UP_ROUNDS {
+                times.push(time);
+            }
+        }
+    }
+    let [floor, ours, theirs] = times.map(median);
+    let above = |time: Duration| time.saturating_sub(floor).as_secs_f64() * 1e3;
+    let memory = |program: &Program| program.peak_memory(&environment);
+    Ok(vec![
+        Figure::new(format!("start-up of an empty process, Node {major}"), "ms", floor.as_secs_f64() * 1e3, None),
+        Figure::new(format!("Delete VM above it, Node {major}"), "ms", above(ours), Some(25.0)).against(above(theirs)),
+        Figure::new(format!("peak memory of Delete VM, Node {major}"), "MiB", memory(task)?, Some(60.0)).against(memory(baseline)?),
+    ])
+}
+
+/// How much later than it happened the end of an operation is known.
+fn overshoot(task: &Path, baseline: &Path) -> Result<Vec<Figure>> {
+    let node = npm::node(20).unwrap_or_else(|| "node".into());
+    let mut figures = Vec::new();
+    for (seconds, goal) in [(1.0, 0.3), (31.0, 2.0)] {
+        let emulator = Emulator::start(seconds)?;
+        let program = |script| Program::new(&node, script);
+        let late = |script, machine: &str| -> Result<f64> {
+            let instant = program(script).run(&environment(&emulator, "not-there"))?;
+            let waited = program(script).run(&environment(&emulator, machine))?;
+            Ok((waited.as_secs_f64() - instant.as_secs_f64() - seconds).max(0.0))
+        };
+        let (ours, theirs) = std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| late(baseline, "theirs"));
+            let ours = late(task, "ours");
+            (ours, theirs.join().expect("measuring does not panic"))
+        });
+        figures.push(Figure::new(format!("lateness after an operation of {seconds} s"), "s", ours?, Some(goal)).against(theirs?));
+    }
+    Ok(figures)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "no file here has 2^52 bytes")]
+fn kilobytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e3
+}
+
+fn print(figures: &[Figure]) {
+    println!("\n{:<44} {:>10} {:>10} {:>7} {:>10}", "", "ours", "baseline", "ratio", "goal");
+    for figure in figures {
+        let optional = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
+        let goal = figure.goal.map_or(String::new(), |goal| format!("{} {goal}", if figure.value <= goal { "≤" } else { "missed" }));
+        let (name, unit) = (&figure.name, figure.unit);
+        let (value, baseline, ratio) = (figure.value, optional(figure.baseline_value, 1), optional(figure.ratio, 2));
+        println!("{name:<44} {value:>7.1} {unit:<3} {baseline:>9} {ratio:>7} {goal:>10}");
+    }
+    println!("\nbaseline: {BASELINE}");
+}

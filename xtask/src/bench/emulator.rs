@@ -1,0 +1,77 @@
+//! The emulator that is measured against: the program `dtl` itself, with machines to delete.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::shell;
+
+const SUBSCRIPTION: &str = "22222222-2222-4222-8222-222222222222";
+
+/// A running emulator, stopped when it is dropped.
+pub struct Emulator {
+    process: Child,
+    /// What it said when it was ready.
+    pub ready: Value,
+}
+
+impl Emulator {
+    /// Starts an emulator in which a deletion takes so many seconds.
+    pub fn start(deletion_seconds: f64) -> Result<Self> {
+        let file = shell::target().join("bench/seed.json");
+        fs::write(&file, seed_json().to_string()).context("failed to write the seed")?;
+        let program = shell::target().join("release").join(format!("dtl{}", std::env::consts::EXE_SUFFIX));
+        let speed = super::DELETION_SECONDS / deletion_seconds;
+        let mut command = Command::new(program);
+        command.args(["emulator", "--listen", "127.0.0.1:0", "--speed", &speed.to_string(), "--seed"]).arg(&file);
+        let mut process = command.stdout(Stdio::piped()).spawn().context("failed to start the emulator")?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("the emulator has no output")?).read_line(&mut line)?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("the emulator said '{}'", line.trim()))?;
+        Ok(Self { process, ready })
+    }
+
+    /// A field of the ready line.
+    pub fn field(&self, name: &str) -> String {
+        self.ready[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The lab of the seed.
+    pub fn lab() -> String {
+        format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/bench/providers/Microsoft.DevTestLab/labs/lab")
+    }
+
+    /// Its subscription.
+    pub fn subscription() -> &'static str {
+        SUBSCRIPTION
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn seed_json() -> Value {
+    let machine = |name: &str| {
+        json!({
+            "id": format!("{}/virtualmachines/{name}", Emulator::lab()),
+            "name": name,
+            "type": "Microsoft.DevTestLab/labs/virtualmachines",
+            "location": "westeurope",
+            "properties": { "provisioningState": "Succeeded", "osType": "Linux" },
+        })
+    };
+    json!({ "subscriptions": [{ "subscriptionId": SUBSCRIPTION, "resourceGroups": [{
+        "name": "bench", "location": "westeurope",
+        "labs": [{ "name": "lab", "virtualNetworks": ["network"] }],
+        "resources": [machine("ours"), machine("theirs")],
+    }] }] })
+}
