@@ -19,10 +19,7 @@ use time::OffsetDateTime;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::{
-    agent::Outcome,
-    host::{FileError, Host},
-};
+use crate::host::{FileError, Host};
 use binding::HostObject;
 
 /// Runs one task to its end and returns its outcome in the agent's words. The JavaScript half takes only this value, together with the
@@ -33,13 +30,7 @@ pub async fn run(host: HostObject, task: String) -> String {
     report_panics(Arc::clone(&object));
     runtime::install(&object);
     let outcome = crate::run(Arc::new(JsHost::new(object)), &task).await;
-    match outcome {
-        Outcome::Succeeded => "Succeeded",
-        Outcome::SucceededWithIssues => "SucceededWithIssues",
-        Outcome::Failed => "Failed",
-        Outcome::Canceled => "Canceled",
-    }
-    .to_owned()
+    outcome.as_str().to_owned()
 }
 
 /// A panic ends in a bare trap; the hook gives the JavaScript half the words to fail the task with.
