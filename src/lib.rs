@@ -8,6 +8,7 @@ pub mod agent;
 pub mod arm;
 pub mod devtestlab;
 pub mod host;
+pub mod resources;
 pub mod tasks;
 pub mod template;
 

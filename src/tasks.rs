@@ -1,13 +1,201 @@
 //! The tasks: one file each, and one exhaustive dispatch.
+//!
+//! A task reads all its inputs first and reports everything that is wrong with them at once, before anything is sent. Then it opens a
+//! session and works; what it has set going in Azure stands in a ledger, so that a cancelled task can stop it and say what remains.
 
+pub mod create_custom_image;
+pub mod create_environment;
+pub mod create_vm;
+pub mod delete_custom_image;
+pub mod delete_environment;
+pub mod delete_vm;
+pub mod deployment;
+pub mod environment;
+pub mod error;
+pub mod ledger;
 pub mod overrides;
 pub mod parameters;
+pub mod populate_environment;
+pub mod power;
+pub mod removal;
+pub mod session;
+mod sign_in;
+pub mod start_vm;
+pub mod stop_vm;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::{agent::Outcome, host::Host};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
+
+use self::{
+    error::{Error, Problems, about, chain},
+    ledger::{Entry, Ledger},
+    parameters::listed,
+    session::{Desk, Done, Session},
+};
+use crate::{
+    agent::{Agent, Outcome},
+    arm::{Client, ResourceId},
+    devtestlab::{
+        Kind, Lab,
+        virtual_machine::{self, VirtualMachine},
+    },
+    host::Host,
+};
+
+/// All tasks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Makes a lab virtual machine.
+    CreateVm,
+    /// Deletes a lab virtual machine.
+    DeleteVm,
+    /// Starts a lab virtual machine.
+    StartVm,
+    /// Stops a lab virtual machine.
+    StopVm,
+    /// Makes a custom image.
+    CreateCustomImage,
+    /// Deletes a custom image.
+    DeleteCustomImage,
+    /// Makes an environment.
+    CreateEnvironment,
+    /// Deploys to an environment.
+    PopulateEnvironment,
+    /// Deletes an environment.
+    DeleteEnvironment,
+}
+
+/// How long a task may go on once the agent has asked to stop, so that it learns what it has set going. The agent kills it after ten seconds.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long a cancelled task tries to stop what goes on in Azure.
+const STOPPING: Duration = Duration::from_secs(4);
+
+impl Task {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 9] = [
+        Self::CreateVm,
+        Self::DeleteVm,
+        Self::StartVm,
+        Self::StopVm,
+        Self::CreateCustomImage,
+        Self::DeleteCustomImage,
+        Self::CreateEnvironment,
+        Self::PopulateEnvironment,
+        Self::DeleteEnvironment,
+    ];
+
+    /// The manifest's `name`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CreateVm => "AzureDevTestLabsCreateVM",
+            Self::DeleteVm => "AzureDevTestLabsDeleteVM",
+            Self::StartVm => "AzureDevTestLabsStartVM",
+            Self::StopVm => "AzureDevTestLabsStopVM",
+            Self::CreateCustomImage => "AzureDevTestLabsCreateCustomImage",
+            Self::DeleteCustomImage => "AzureDevTestLabsDeleteCustomImage",
+            Self::CreateEnvironment => "AzureDevTestLabsCreateEnvironment",
+            Self::PopulateEnvironment => "AzureDevTestLabsPopulateEnvironment",
+            Self::DeleteEnvironment => "AzureDevTestLabsDeleteEnvironment",
+        }
+    }
+
+    /// The task of this name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.name().eq_ignore_ascii_case(name))
+    }
+
+    fn run(self, desk: Desk<'_>) -> BoxFuture<'_, Result<Done, Error>> {
+        match self {
+            Self::CreateVm => create_vm::run(desk).boxed(),
+            Self::DeleteVm => delete_vm::run(desk).boxed(),
+            Self::StartVm => start_vm::run(desk).boxed(),
+            Self::StopVm => stop_vm::run(desk).boxed(),
+            Self::CreateCustomImage => create_custom_image::run(desk).boxed(),
+            Self::DeleteCustomImage => delete_custom_image::run(desk).boxed(),
+            Self::CreateEnvironment => create_environment::run(desk).boxed(),
+            Self::PopulateEnvironment => populate_environment::run(desk).boxed(),
+            Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
+        }
+    }
+}
 
 /// Runs a task by its manifest's name.
-pub async fn run(_host: Arc<dyn Host>, _task: &str) -> Outcome {
-    todo!()
+pub async fn run(host: Arc<dyn Host>, task: &str) -> Outcome {
+    let agent = Agent::new(Arc::clone(&host));
+    let Some(task) = Task::named(task) else {
+        let names: Vec<&str> = Task::ALL.iter().map(|task| task.name()).collect();
+        let message = format!("there is no task '{task}'; there are {}", listed(&names));
+        agent.error(&message);
+        agent.complete(Outcome::Failed, &message);
+        return Outcome::Failed;
+    };
+    let ledger = Ledger::default();
+    let work = task.run(Desk { agent: &agent, ledger: &ledger });
+    let patience = async {
+        host.cancelled().await;
+        host.sleep(GRACE).await;
+    };
+    let result = match select(work, patience.boxed()).await {
+        Either::Left((result, _)) => Some(result),
+        Either::Right(_) => None,
+    };
+    let (outcome, message) = match result {
+        Some(Ok(done)) => (done.outcome, done.message),
+        Some(Err(error)) if !error.is_cancelled() => (Outcome::Failed, error.report(&agent)),
+        _ => (Outcome::Canceled, cancel(&agent, &ledger).await),
+    };
+    agent.complete(outcome, &message);
+    outcome
+}
+
+/// Stops what can be stopped, and says what remains. Returns one line for the result.
+async fn cancel(agent: &Agent, ledger: &Ledger) -> String {
+    agent.info("The task was cancelled.");
+    let (client, entries) = ledger.close();
+    let client = client.map(|client| client.for_clean_up(STOPPING));
+    for entry in &entries {
+        if let (Some(client), Some(_)) = (&client, &entry.stop) {
+            stop(agent, client, entry).await;
+        } else {
+            agent.warning(&format!("this goes on or remains in Azure: {} ({})", entry.what, entry.id));
+        }
+    }
+    match entries.as_slice() {
+        [] => "cancelled; nothing was begun in Azure, or it had ended".to_owned(),
+        entries => format!("cancelled; look after {}", listed(&entries.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>())),
+    }
+}
+
+async fn stop(agent: &Agent, client: &Client, entry: &Entry) {
+    let Some(request) = entry.stop.clone() else { return };
+    match select(client.send(request).boxed(), agent.host().sleep(STOPPING)).await {
+        Either::Left((Ok(_), _)) => {
+            agent.warning(&format!("the {} is cancelled; what it had made until then remains in Azure ({})", entry.what, entry.id));
+        }
+        Either::Left((Err(error), _)) => {
+            agent.warning(&format!("failed to cancel the {}: {} ({})", entry.what, chain(&error), entry.id));
+        }
+        Either::Right(_) => agent.warning(&format!("the {} did not answer in time and goes on in Azure ({})", entry.what, entry.id)),
+    }
+}
+
+/// Reads an input that holds the id or the name of something in the lab.
+fn member_input(agent: &Agent, problems: &mut Problems, lab: Option<&Lab>, input: &'static str, kind: Kind) -> Option<ResourceId> {
+    let text = problems.take(agent.required_input(input))?;
+    problems.take(lab?.member_or_name(kind, &text).map_err(|error| about(input, error)))
+}
+
+/// The virtual machine of an id; that there is none is an error.
+async fn existing_vm(session: &Session<'_>, id: &ResourceId) -> Result<VirtualMachine, Error> {
+    let found = session.find(format!("look for the virtual machine '{}'", id.name()), virtual_machine::get(id)).await?;
+    found.as_ref().map(VirtualMachine::read).ok_or_else(|| {
+        Error::refused(
+            format!("input 'LabVmId': the lab '{}' has no virtual machine '{}' ({id})", session.lab.name(), id.name()),
+            "check the name, and that LabId is the lab that it is in",
+        )
+    })
 }

@@ -120,6 +120,13 @@ impl Parameters {
         }
     }
 
+    /// Gives a parameter another text, where it is there.
+    pub fn set_text(&mut self, name: &str, text: &str) {
+        if let Some(parameter) = self.values.iter_mut().find(|parameter| same(&parameter.name, name)) {
+            parameter.given = Given::Value(Value::String(text.to_owned()));
+        }
+    }
+
     /// As a deployment takes them: `{"name": {"value": …}}`.
     pub fn for_deployment(&self) -> Map<String, Value> {
         self.values
@@ -205,15 +212,23 @@ pub fn merge(sources: Sources<'_>) -> Result<Parameters, Vec<String>> {
 
 struct Merge<'a> {
     declarations: &'a [Declaration],
-    /// One for each declaration; `Some(None)` stands for a value that was given but is wrong.
-    slots: Vec<Option<Option<Parameter>>>,
+    /// One for each declaration.
+    slots: Vec<Slot>,
     problems: Vec<String>,
     warnings: Vec<String>,
 }
 
+#[derive(Clone)]
+enum Slot {
+    Empty,
+    /// A value was given, but it is wrong: the parameter is not missing as well.
+    Wrong,
+    Filled(Parameter),
+}
+
 impl<'a> Merge<'a> {
     fn new(declarations: &'a [Declaration]) -> Self {
-        Self { declarations, slots: vec![None; declarations.len()], problems: Vec::new(), warnings: Vec::new() }
+        Self { declarations, slots: vec![Slot::Empty; declarations.len()], problems: Vec::new(), warnings: Vec::new() }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -225,25 +240,31 @@ impl<'a> Merge<'a> {
             self.problems.push(unknown(name, origin, self.declarations));
             return;
         };
-        if matches!(&self.slots[index], Some(Some(earlier)) if earlier.origin == origin) {
+        if matches!(&self.slots[index], Slot::Filled(earlier) if earlier.origin == origin) {
             self.warnings.push(format!("{}: '{name}' is given more than once; the last one counts", origin.input()));
         }
-        self.slots[index] = Some(read(&self.declarations[index]).map_err(|problem| self.problems.push(problem)).ok());
+        self.slots[index] = match read(&self.declarations[index]) {
+            Ok(parameter) => Slot::Filled(parameter),
+            Err(problem) => {
+                self.problems.push(problem);
+                Slot::Wrong
+            }
+        };
     }
 
     fn supply(&mut self, supplied: Supplied<'_>) {
         let Some(index) = self.find(supplied.name) else { return };
-        if supplied.yields_to_file && self.slots[index].is_some() {
+        if supplied.yields_to_file && !matches!(self.slots[index], Slot::Empty) {
             return;
         }
         let Declaration { name, kind, .. } = &self.declarations[index];
-        self.slots[index] = Some(Some(Parameter {
+        self.slots[index] = Slot::Filled(Parameter {
             name: name.clone(),
             kind: *kind,
             given: Given::Value(Value::String(supplied.value.to_owned())),
             origin: Origin::Task,
             secret: kind.is_secure(),
-        }));
+        });
     }
 
     fn finish(mut self) -> Result<Parameters, Vec<String>> {
@@ -251,7 +272,7 @@ impl<'a> Merge<'a> {
             .declarations
             .iter()
             .zip(&self.slots)
-            .filter(|(declaration, slot)| declaration.required && slot.is_none())
+            .filter(|(declaration, slot)| declaration.required && matches!(slot, Slot::Empty))
             .map(|(declaration, _)| declaration.name.as_str())
             .collect();
         match missing.as_slice() {
@@ -265,7 +286,11 @@ impl<'a> Merge<'a> {
             )),
         }
         if self.problems.is_empty() {
-            Ok(Parameters { values: self.slots.into_iter().flatten().flatten().collect(), warnings: self.warnings })
+            let filled = self.slots.into_iter().filter_map(|slot| match slot {
+                Slot::Filled(parameter) => Some(parameter),
+                Slot::Empty | Slot::Wrong => None,
+            });
+            Ok(Parameters { values: filled.collect(), warnings: self.warnings })
         } else {
             Err(self.problems)
         }
@@ -500,10 +525,10 @@ mod tests {
         }}))
     }
 
-    fn merged(file: Value, text: &str) -> Result<Parameters, Vec<String>> {
+    fn merged(file: &Value, text: &str) -> Result<Parameters, Vec<String>> {
         merge(Sources {
             declarations: &template(),
-            file: parameters_file(&file).expect("a good file"),
+            file: parameters_file(file).expect("a good file"),
             supplied: &[],
             overrides: overrides::parse(text).expect("good overrides"),
         })
@@ -526,7 +551,7 @@ mod tests {
             ("-shape {\"a\":1}", "shape", json!({"a": 1})),
             ("-shape plain", "shape", json!("plain")),
         ] {
-            let parameters = merged(json!({"name": "n", "password": "p"}), text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+            let parameters = merged(&json!({"name": "n", "password": "p"}), text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
             assert_eq!(parameters.for_deployment()[name], json!({ "value": expected }), "{text}");
         }
     }
@@ -544,14 +569,15 @@ mod tests {
             ("-keys hunter2", "the value of 'keys' is a string, but the template declares an object (secureObject)"),
             ("-count (ConvertTo-SecureString 'hunter2' -AsPlainText -Force)", "the value of 'count' is a string"),
         ] {
-            let problems = merged(json!({"name": "n", "password": "p"}), text).map(|_| ()).expect_err(text).join("\n");
+            let problems = merged(&json!({"name": "n", "password": "p"}), text).map(|_| ()).expect_err(text).join("\n");
             assert!(problems.contains(expected) && !problems.contains("hunter2"), "{text}: {problems}");
         }
     }
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let problems = merged(json!({"parameters": {"count": {"value": "5"}, "size": {"value": 1}}}), "-flg true").map(|_| ()).unwrap_err();
+        let problems =
+            merged(&json!({"parameters": {"count": {"value": "5"}, "size": {"value": 1}}}), "-flg true").map(|_| ()).unwrap_err();
         insta::assert_snapshot!(problems.join("\n"), @r"
         input 'ParametersFile': parameter 'count' is a string, but the template declares an int: a whole number such as 5 or -5
         input 'ParametersFile': 'size' is no parameter of the template (did you mean 'sizes'?); it declares 'name', 'Password', 'count', 'flag', 'sizes', 'settings', 'keys', 'shape'
@@ -563,16 +589,16 @@ mod tests {
     #[test]
     fn a_reference_passes_through_and_an_override_goes_before_it() {
         let file = json!({"parameters": {"name": {"value": "n"}, "password": {"reference": {"secretName": "s"}}}});
-        let parameters = merged(file.clone(), "").unwrap();
+        let parameters = merged(&file, "").unwrap();
         assert_eq!(parameters.for_deployment()["Password"], json!({"reference": {"secretName": "s"}}));
-        let parameters = merged(file, "-PASSWORD 'x'").unwrap();
+        let parameters = merged(&file, "-PASSWORD 'x'").unwrap();
         assert_eq!(parameters.for_deployment()["Password"], json!({"value": "x"}));
         assert_eq!(parameters.secrets(), ["x"]);
     }
 
     #[test]
     fn the_last_of_two_equal_names_wins_with_a_warning() {
-        let parameters = merged(json!({"name": "n", "password": "p", "count": 2}), "-Count 8 -count 9").unwrap();
+        let parameters = merged(&json!({"name": "n", "password": "p", "count": 2}), "-Count 8 -count 9").unwrap();
         assert_eq!(parameters.for_deployment()["count"], json!({"value": 9}));
         assert_eq!(parameters.warnings, ["input 'ParameterOverrides': 'count' is given more than once; the last one counts"]);
     }
@@ -599,7 +625,7 @@ mod tests {
 
     #[test]
     fn every_text_in_a_secure_value_is_a_secret() {
-        let parameters = merged(json!({"name": "n", "password": "p", "keys": {"a": ["x", {"b": "y"}], "n": 1}}), "").unwrap();
+        let parameters = merged(&json!({"name": "n", "password": "p", "keys": {"a": ["x", {"b": "y"}], "n": 1}}), "").unwrap();
         assert_eq!(parameters.secrets(), ["p", "x", "y"]);
     }
 

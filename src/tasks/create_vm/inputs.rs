@@ -1,0 +1,162 @@
+//! What the Create VM task is given, checked before anything is sent.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    agent::Agent,
+    devtestlab::virtual_machine::{name_limit, name_problem, numbered_name},
+    tasks::{
+        deployment::{self, ParameterInputs, TemplateFile},
+        error::{Error, Problems},
+        parameters::{self, Declaration, Origin, Parameters, Sources, Supplied},
+        session::{CommonInputs, common_inputs},
+    },
+};
+
+/// All inputs of the task's own.
+pub(super) struct Inputs {
+    /// The template.
+    pub(super) template: TemplateFile,
+    /// Whether artifacts that failed fail the task.
+    pub(super) fail_on_artifact_error: bool,
+    /// How long to wait for artifacts once the deployment is done.
+    pub(super) artifact_wait: Duration,
+    /// What to do when an attempt fails.
+    pub(super) retry: Option<Retry>,
+    wanted_name: String,
+    parameters: Parameters,
+    limit: usize,
+}
+
+/// What to do when an attempt fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    /// How many more attempts there may be.
+    pub(super) count: u64,
+    /// Whether the failed virtual machine is deleted first.
+    pub(super) delete_vm: bool,
+    /// Whether the failed deployment's record is deleted first.
+    pub(super) delete_deployment: bool,
+    append_number: bool,
+}
+
+impl Inputs {
+    /// The name that the virtual machine of the first attempt gets.
+    pub(super) fn name(&self) -> &str {
+        self.parameters.text("newVMName").unwrap_or(&self.wanted_name)
+    }
+
+    /// The name and the parameters of an attempt, counted from 0.
+    pub(super) fn for_attempt(&self, attempt: u64) -> (String, Parameters) {
+        let mut parameters = self.parameters.clone();
+        if attempt == 0 || !self.retry.is_some_and(|retry| retry.append_number) {
+            return (self.name().to_owned(), parameters);
+        }
+        let name = numbered_name(self.name(), attempt, self.limit);
+        parameters.set_text("newVMName", &name);
+        (name, parameters)
+    }
+}
+
+/// Reads and checks everything.
+pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
+    let mut problems = Problems::default();
+    let (lab, common) = common_inputs(agent, &mut problems);
+    let wanted_name = problems.take(agent.required_input("VirtualMachineName")).map(|name| name.trim().to_owned());
+    let template = deployment::template_input(agent, &mut problems);
+    let given = deployment::parameter_inputs(agent, &mut problems);
+    let wait = problems.take(agent.number_input("WaitMinutesForApplyArtifacts", 0..=1440));
+    let retry = retry(agent, &mut problems);
+
+    let lab_name = lab.map(|lab| lab.name().to_owned()).unwrap_or_default();
+    let merged = match (&wanted_name, &template, &given) {
+        (Some(name), Some(template), Some(given)) => merge(&mut problems, &template.declarations(), given, name, &lab_name),
+        _ => None,
+    };
+    let os = template.as_ref().and_then(|template| os_type(template.value(), merged.as_ref()));
+    if let Some(name) = &wanted_name {
+        check_name(&mut problems, name, merged.as_ref(), os.as_deref());
+    }
+    let inputs =
+        wanted_name.zip(template).zip(wait).zip(retry).zip(merged).map(|((((wanted_name, template), wait), retry), parameters)| Inputs {
+            template,
+            fail_on_artifact_error: agent.boolean_input("FailOnArtifactError"),
+            artifact_wait: Duration::from_mins(wait.unwrap_or(0)),
+            retry,
+            wanted_name,
+            parameters,
+            limit: name_limit(os.as_deref()),
+        });
+    problems.finish(common.zip(inputs))
+}
+
+#[allow(clippy::option_option, reason = "the outer one is None when an input is wrong")]
+fn retry(agent: &Agent, problems: &mut Problems) -> Option<Option<Retry>> {
+    if !agent.boolean_input("RetryOnFailure") {
+        return Some(None);
+    }
+    let count = problems.take(agent.number_input("RetryCount", 1..=10))?.unwrap_or(3);
+    Some(Some(Retry {
+        count,
+        delete_vm: agent.boolean_input("DeleteFailedLabVMBeforeRetry"),
+        delete_deployment: agent.boolean_input("DeleteFailedDeploymentBeforeRetry"),
+        append_number: agent.boolean_input("AppendRetryNumberToVMName"),
+    }))
+}
+
+fn merge(
+    problems: &mut Problems,
+    declarations: &[Declaration],
+    given: &ParameterInputs,
+    vm_name: &str,
+    lab_name: &str,
+) -> Option<Parameters> {
+    let supplied = [
+        Supplied { name: "newVMName", value: vm_name, yields_to_file: false },
+        Supplied { name: "labName", value: lab_name, yields_to_file: false },
+        // The samples' word for the same: a file that is kept with its template may name another lab on purpose.
+        Supplied { name: "existingLabName", value: lab_name, yields_to_file: true },
+    ];
+    let ParameterInputs { file, overrides } = given.clone();
+    parameters::merge(Sources { declarations, file, supplied: &supplied, overrides }).map_err(|found| problems.extend(found)).ok()
+}
+
+/// Checks the name that counts: an override of `newVMName` goes before the input.
+fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameters>, os: Option<&str>) {
+    let (input, name) = match parameters.and_then(|parameters| parameters.get("newVMName")) {
+        Some(parameter) if parameter.origin == Origin::Override => {
+            ("ParameterOverrides", parameters.and_then(|parameters| parameters.text("newVMName")).unwrap_or_default())
+        }
+        _ => ("VirtualMachineName", name),
+    };
+    if let Some(problem) = name_problem(name, os) {
+        problems.add(format!("input '{input}': '{name}' is no name for a virtual machine: {problem}"));
+    }
+}
+
+/// The operating system of the image that the template's virtual machine is made from, where the template tells.
+fn os_type(template: &Value, parameters: Option<&Parameters>) -> Option<String> {
+    let reference = find_key(template.get("resources")?, "galleryImageReference")?;
+    let written = find_key(reference, "osType")?.as_str()?;
+    let Some(name) = written.strip_prefix("[parameters('").and_then(|rest| rest.strip_suffix("')]")) else {
+        return Some(written.to_owned());
+    };
+    match parameters.and_then(|parameters| parameters.text(name)) {
+        Some(value) => Some(value.to_owned()),
+        None => template.pointer(&format!("/parameters/{name}/defaultValue"))?.as_str().map(str::to_owned),
+    }
+}
+
+fn find_key<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, found)| found)
+            .or_else(|| members.values().find_map(|member| find_key(member, key))),
+        Value::Array(items) => items.iter().find_map(|item| find_key(item, key)),
+        _ => None,
+    }
+}

@@ -1,0 +1,300 @@
+//! What all tasks share once their inputs are read: the signed-in client, the deadline, the log of what goes on, links to the portal.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    error::{Error, Problems, about},
+    ledger::{Entry, Ledger},
+    sign_in,
+};
+use crate::{
+    agent::{Agent, Connection, Outcome, Summary},
+    arm::{self, Client, Progress, Request, ResourceId, Wait},
+    devtestlab::Lab,
+};
+
+/// What every task may use: the agent to talk to, and the ledger of what goes on in Azure.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// What goes on in Azure.
+    pub ledger: &'a Ledger,
+}
+
+/// The inputs that all lab tasks have.
+#[derive(Clone, Debug)]
+pub struct CommonInputs {
+    /// How to sign in.
+    pub connection: Connection,
+    /// The lab.
+    pub lab: Lab,
+    /// How long one operation may take.
+    pub time_out: Duration,
+}
+
+/// A task at work.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// The resource manager's client.
+    pub client: Client,
+    /// The lab.
+    pub lab: Lab,
+    /// How long one operation may take.
+    pub time_out: Duration,
+    ledger: &'a Ledger,
+    connection: Connection,
+}
+
+/// A long-running operation and how to speak of it.
+pub struct Undertaking<'a> {
+    /// As it fits "failed to …", such as `delete the virtual machine 'vm1'`.
+    pub action: String,
+    /// As it fits "… goes on", such as `the deletion of 'vm1'`.
+    pub noun: String,
+    /// The id of what it is about.
+    pub id: &'a ResourceId,
+    /// The request that starts it.
+    pub request: Request,
+    /// The request that stops it, where there is one.
+    pub stop: Option<Request>,
+    /// How long it usually takes.
+    pub usually: Duration,
+}
+
+/// How a task ended well.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// `Succeeded` or `SucceededWithIssues`.
+    pub outcome: Outcome,
+    /// One line for the result.
+    pub message: String,
+}
+
+/// Minutes that one operation may take when the input is empty.
+const DEFAULT_TIME_OUT: u64 = 120;
+/// Azure's words for a resource that is busy with something else for the moment.
+const BUSY: [&str; 3] = ["ResourceIsNotInValidState", "AnotherOperationInProgress", "DeploymentActive"];
+
+impl Done {
+    /// All was done.
+    pub fn succeeded(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Succeeded, message: message.into() }
+    }
+
+    /// All was done, but something deserves a look. The warning was logged already.
+    pub fn with_issues(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::SucceededWithIssues, message: message.into() }
+    }
+}
+
+/// Reads the inputs that all lab tasks have. The lab is there even where the rest is not, so that ids can be checked against it.
+pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Option<CommonInputs>) {
+    let connection = problems.take(agent.connection("ConnectedServiceName"));
+    if let Some(connection) = &connection {
+        problems.take(connection.subscription().map_err(|error| about("ConnectedServiceName", error)));
+    }
+    let lab = problems
+        .take(agent.required_input("LabId"))
+        .and_then(|text| problems.take(text.parse::<Lab>().map_err(|error| about("LabId", error))));
+    let minutes = problems.take(agent.number_input("OperationTimeoutInMinutes", 1..=2880));
+    let common = match (connection, &lab, minutes) {
+        (Some(connection), Some(lab), Some(minutes)) => {
+            Some(CommonInputs { connection, lab: lab.clone(), time_out: Duration::from_mins(minutes.unwrap_or(DEFAULT_TIME_OUT)) })
+        }
+        _ => None,
+    };
+    (lab, common)
+}
+
+impl<'a> Session<'a> {
+    /// Makes the client; the first request signs in.
+    pub async fn open(desk: Desk<'a>, inputs: CommonInputs) -> Result<Self, Error> {
+        let CommonInputs { connection, lab, time_out } = inputs;
+        let (client, connection) = sign_in::client(desk.agent, connection).await?;
+        desk.ledger.connect(&client);
+        Ok(Self { agent: desk.agent, client, lab, time_out, ledger: desk.ledger, connection })
+    }
+
+    /// Starts an operation and waits until it has ended, telling the agent how it goes. Returns the final resource.
+    pub async fn complete(&self, undertaking: Undertaking<'_>) -> Result<Value, Error> {
+        let Undertaking { action, noun, id, request, stop, usually } = undertaking;
+        let began = self.agent.host().elapsed();
+        let entry = Entry { what: noun.clone(), id: id.to_string(), stop };
+        self.ledger.begin(entry);
+        let result = self.run(request, &Watch::new(self.agent, &noun, usually)).await;
+        if !result.as_ref().is_err_and(arm::Error::is_cancelled) {
+            self.ledger.end(id.as_str());
+        }
+        let took = duration(self.agent.host().elapsed().saturating_sub(began));
+        match result {
+            Ok(value) => {
+                self.agent.info(&format!("{}: done in {took}.", capital(&noun)));
+                Ok(value)
+            }
+            Err(error) => Err(Error::azure(action, error)),
+        }
+    }
+
+    async fn run(&self, request: Request, watch: &Watch<'_>) -> Result<Value, arm::Error> {
+        let began = self.agent.host().elapsed();
+        let mut attempt = 0_u32;
+        let operation = loop {
+            let spent = self.agent.host().elapsed().saturating_sub(began);
+            match self.client.start(request.clone()).await {
+                Err(error) if is_busy(&error) && spent < self.time_out => {
+                    if attempt == 0 {
+                        self.agent.info(&format!("{error}"));
+                        self.agent.info("Waiting until it is free.");
+                    }
+                    attempt += 1;
+                    self.sleep(pause(spent), &request.path).await?;
+                }
+                other => break other?,
+            }
+        };
+        let spent = self.agent.host().elapsed().saturating_sub(began);
+        let observe = |progress: &Progress| watch.observe(progress);
+        self.client.wait(&operation, Wait { deadline: self.time_out.saturating_sub(spent), observe: &observe }).await
+    }
+
+    /// Waits, but no longer than until the agent asks to stop.
+    pub async fn sleep(&self, time: Duration, during: &str) -> Result<(), arm::Error> {
+        let host = self.agent.host();
+        futures::future::select(host.sleep(time), host.cancelled()).await;
+        if host.is_cancelled() { Err(arm::Error::Cancelled { during: during.to_owned() }) } else { Ok(()) }
+    }
+
+    /// A GET that may find nothing.
+    pub async fn find(&self, action: impl Into<String>, request: Request) -> Result<Option<Value>, Error> {
+        self.client.find(request).await.map_err(|error| Error::azure(action, error))
+    }
+
+    /// A GET that must find something.
+    pub async fn get(&self, action: impl Into<String>, request: Request) -> Result<Value, Error> {
+        self.client.send(request).await.map(|response| response.body).map_err(|error| Error::azure(action, error))
+    }
+
+    /// All items of a list.
+    pub async fn list(&self, action: impl Into<String>, request: Request) -> Result<Vec<Value>, Error> {
+        self.client.list(request).await.map_err(|error| Error::azure(action, error))
+    }
+
+    /// Notes in the ledger that something is there which a cancelled task leaves behind.
+    pub fn leaves(&self, what: impl Into<String>, id: &str) {
+        self.ledger.begin(Entry { what: what.into(), id: id.to_owned(), stop: None });
+    }
+
+    /// Takes that back.
+    pub fn leaves_no_more(&self, id: &str) {
+        self.ledger.end(id);
+    }
+
+    /// The portal's address of a resource, where the cloud has a portal that is known.
+    pub fn portal_link(&self, id: &str) -> Option<String> {
+        let portal = self.connection.portal.as_deref()?.trim_end_matches('/');
+        Some(format!("{portal}/#@{}/resource{id}", self.connection.tenant_id))
+    }
+
+    /// Puts a summary on the run's page, with the time that the task took and a link to what it is about.
+    pub fn summarize(&self, title: impl Into<String>, mut facts: Vec<(String, String)>, about: &[(&str, &str)]) {
+        facts.push(("Time".to_owned(), duration(self.agent.host().elapsed())));
+        let links = about.iter().filter_map(|(text, id)| Some(((*text).to_owned(), self.portal_link(id)?))).collect();
+        self.agent.upload_summary(&Summary { title: title.into(), facts, links });
+    }
+}
+
+/// Tells the agent how an operation goes: a line when its state changes and every minute, and the progress bar.
+struct Watch<'a> {
+    agent: &'a Agent,
+    noun: &'a str,
+    usually: Duration,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    status: String,
+    minute: u64,
+    percent: Option<u8>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(agent: &'a Agent, noun: &'a str, usually: Duration) -> Self {
+        Self { agent, noun, usually, said: Mutex::default() }
+    }
+
+    fn observe(&self, progress: &Progress) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = progress.elapsed.as_secs() / 60;
+        if said.status != progress.status || said.minute != minute {
+            said.status.clone_from(&progress.status);
+            said.minute = minute;
+            let usually =
+                if progress.elapsed < self.usually { format!(", usually about {}", duration(self.usually)) } else { String::new() };
+            self.agent.info(&format!("{}: {} ({}{usually})", capital(self.noun), progress.status, duration(progress.elapsed)));
+        }
+        let percent = progress.percent.unwrap_or_else(|| 100.0 * progress.elapsed.as_secs_f64() / self.usually.as_secs_f64().max(1.0));
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 95")]
+        let percent = percent.clamp(0.0, 95.0) as u8;
+        if said.percent != Some(percent) {
+            said.percent = Some(percent);
+            self.agent.progress(percent, &format!("{}: {}", capital(self.noun), duration(progress.elapsed)));
+        }
+    }
+}
+
+/// How long to wait before asking again, by the time spent so far: at first often, then seldom.
+pub fn pause(spent: Duration) -> Duration {
+    (spent / 10).clamp(Duration::from_millis(500), Duration::from_secs(20))
+}
+
+/// A time span as people say it.
+pub fn duration(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => "less than 1 s".to_owned(),
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+fn is_busy(error: &arm::Error) -> bool {
+    error.status() == Some(409) && BUSY.iter().any(|busy| error.has_code(busy))
+}
+
+/// The text with a capital in front, to begin a line with.
+pub fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        for (seconds, expected) in
+            [(0, "less than 1 s"), (1, "1 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (3725, "1 h 2 min")]
+        {
+            assert_eq!(duration(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn pauses_grow_with_the_time_spent() {
+        for (spent, expected) in [(0, 500), (5_000, 500), (60_000, 6_000), (600_000, 20_000)] {
+            assert_eq!(pause(Duration::from_millis(spent)), Duration::from_millis(expected));
+        }
+    }
+}

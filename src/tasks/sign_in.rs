@@ -1,0 +1,33 @@
+//! From a service connection to a signed-in client.
+
+use super::error::{Error, chain};
+use crate::{
+    agent::{Agent, Authentication, Connection},
+    arm::{
+        Client, Cloud,
+        credential::{Identity, Proof, credential},
+    },
+};
+
+/// A client for the connection's own cloud. Only an Azure Stack is asked where to sign in; the first request signs in.
+pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Connection), Error> {
+    let connection = connection
+        .discover(agent.host().as_ref())
+        .await
+        .map_err(|error| Error::refused(chain(&error), "verify the service connection in the project's settings"))?;
+    let cloud = Cloud {
+        resource_manager: connection.resource_manager.clone(),
+        token_scope: connection.token_scope.clone(),
+        authority: connection.authority.clone(),
+    };
+    let (client_id, proof) = match connection.authentication.clone() {
+        Authentication::ClientSecret { client_id, secret } => (client_id, Proof::Secret(secret)),
+        Authentication::WorkloadIdentityFederation { client_id, request_uri, system_access_token } => {
+            (client_id, Proof::Federation { request_uri, system_access_token })
+        }
+    };
+    let identity = Identity { tenant_id: connection.tenant_id.clone(), client_id, proof };
+    let credential = credential(agent.host(), &cloud, identity, agent.secret_registrar())
+        .map_err(|error| Error::azure("sign in with the service connection", error))?;
+    Ok((Client::new(agent.host().clone(), &cloud, credential), connection))
+}
