@@ -96,9 +96,11 @@ fn is_ignorable(character: char) -> bool {
 mod tests {
     use super::*;
 
+    type Properties = &'static [(&'static str, &'static str)];
+
     #[test]
     fn commands_are_formatted_as_the_task_library_does() {
-        let cases: [(&str, &[(&str, &str)], &str, &str); 6] = [
+        let cases: [(&str, Properties, &str, &str); 6] = [
             ("task.setsecret", &[], "abc", "##vso[task.setsecret]abc"),
             ("task.setprogress", &[("value", "50")], "half", "##vso[task.setprogress value=50;]half"),
             ("task.complete", &[("result", "Failed")], "", "##vso[task.complete result=Failed;]"),

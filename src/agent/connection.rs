@@ -347,3 +347,6 @@ fn https(url: &str) -> Option<String> {
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     plain.then(|| format!("{}/", url.as_str().trim_end_matches('/')))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The Markdown summary that a task puts on the run's page.
 
+use std::fmt::Write;
+
 /// What a task did, as Markdown is made of it.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -19,16 +21,17 @@ impl Summary {
             markdown.push_str("\n| | |\n|---|---|\n");
         }
         for (name, value) in &self.facts {
-            markdown.push_str(&format!("| {} | {} |\n", escape(name), escape(value)));
+            writeln!(markdown, "| {} | {} |", escape(name), escape(value)).unwrap_or_default();
         }
         if !self.links.is_empty() {
             markdown.push('\n');
         }
         for (text, address) in &self.links {
             match link_address(address) {
-                Some(address) => markdown.push_str(&format!("- [{}]({address})\n", escape(text))),
-                None => markdown.push_str(&format!("- {}: {}\n", escape(text), escape(address))),
+                Some(address) => writeln!(markdown, "- [{}]({address})", escape(text)),
+                None => writeln!(markdown, "- {}: {}", escape(text), escape(address)),
             }
+            .unwrap_or_default();
         }
         markdown
     }
@@ -59,10 +62,10 @@ fn link_address(address: &str) -> Option<String> {
     }
     let mut safe = String::with_capacity(address.len());
     for byte in address.bytes() {
-        match byte {
-            b'(' | b')' | b'<' | b'>' | b'"' | b'\'' | b'\\' | b'|' | b'`' | b'[' | b']' => safe.push_str(&format!("%{byte:02X}")),
-            b'!'..=b'~' => safe.push(char::from(byte)),
-            other => safe.push_str(&format!("%{other:02X}")),
+        if matches!(byte, b'!'..=b'~') && !b"()<>\"'\\|`[]".contains(&byte) {
+            safe.push(char::from(byte));
+        } else {
+            write!(safe, "%{byte:02X}").unwrap_or_default();
         }
     }
     Some(safe)

@@ -160,14 +160,15 @@ impl Client {
         let begun = self.host.elapsed();
         let mut status = "Running".to_owned();
         let mut retry_after = operation.retry_after;
+        let mut at_once = false;
         loop {
             if let Stage::Done(result) = operation.stage {
                 return Ok(result);
             }
             let elapsed = self.host.elapsed().saturating_sub(operation.accepted);
-            // The final GET follows at once.
-            let pause = if operation.stage == Stage::Final { Duration::ZERO } else { interval(elapsed, retry_after) };
-            self.pause(pause, begun, &operation, &status, wait.deadline).await?;
+            if !at_once {
+                self.pause(interval(elapsed, retry_after), begun, &operation, &status, wait.deadline).await?;
+            }
             let response = self.poll(&operation, begun, wait.deadline).await.map_err(|error| match error {
                 Error::Cancelled { .. } => Error::Cancelled { during: operation.in_words(&status, elapsed) },
                 other => other,
@@ -180,10 +181,8 @@ impl Client {
                     if operation.stage != Stage::Final {
                         (wait.observe)(&Progress { status: now.clone(), elapsed, percent });
                     }
-                    if std::mem::discriminant(&stage) != std::mem::discriminant(&operation.stage) {
-                        // Another address: its first answer is not bound to the old one's pace.
-                        retry_after = None;
-                    }
+                    // What has succeeded is only to be fetched: that waits for nothing.
+                    at_once = operation.is_followed_by_result(&stage);
                     status = now;
                     operation.stage = stage;
                 }

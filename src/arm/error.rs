@@ -300,7 +300,9 @@ fn collect(value: &Value, depth: usize, details: &mut Vec<Detail>) {
         return;
     }
     if let Value::Array(errors) = value {
-        errors.iter().for_each(|error| collect(error, depth + 1, details));
+        for error in errors {
+            collect(error, depth + 1, details);
+        }
         return;
     }
     let Some(object) = value.as_object() else { return };

@@ -35,11 +35,9 @@ fn by_code(detail: &Detail, message: &str) -> Option<String> {
             "check the id's names; the resource may have been deleted or moved"
         }
         "quotaexceeded" | "operationnotallowed" | "maxvmsperuserexceeded" | "maxvmsperlabexceeded" | "resourcequotaexceeded" => {
-            if message.to_ascii_lowercase().contains("quota") || code.contains("quota") || code.contains("exceeded") {
-                "the quota is used up: delete what is no longer needed, choose another size or region, or ask for more in the portal under Quotas"
-            } else {
-                return None;
-            }
+            // Azure refuses other things by this name too.
+            let is_quota = code != "operationnotallowed" || message.to_ascii_lowercase().contains("quota");
+            return is_quota.then(|| QUOTA.to_owned());
         }
         "skunotavailable" | "notavailableforsubscription" => {
             "this size is not offered in this region for this subscription (it may be retired): choose another size or region"
@@ -86,6 +84,9 @@ fn by_status(status: u16) -> Option<String> {
     };
     Some(hint.to_owned())
 }
+
+const QUOTA: &str =
+    "the quota is used up: delete what is no longer needed, choose another size or region, or ask for more in the portal under Quotas";
 
 /// Names the action and the scope that the message of an `AuthorizationFailed` holds.
 fn role(message: &str) -> String {

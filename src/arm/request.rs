@@ -1,5 +1,7 @@
 //! Requests, built apart from sending.
 
+use std::fmt::Write;
+
 use azure_core::http::{Method, Url};
 use serde_json::Value;
 
@@ -71,7 +73,7 @@ impl Request {
     pub(super) fn url(&self, resource_manager: &str) -> Result<Url, Error> {
         let mut text = format!("{}{}?api-version={}", resource_manager.trim_end_matches('/'), encode_path(&self.path), self.api_version.0);
         for (name, value) in &self.query {
-            text.push_str(&format!("&{name}={}", encode(value, |byte| is_unreserved(byte) || b"$()',:/@*".contains(&byte))));
+            text.extend(["&", *name, "=", &encode(value, |byte| is_unreserved(byte) || b"$()',:/@*".contains(&byte))]);
         }
         let url = Url::parse(&text).ok().filter(|url| url.scheme() == "https");
         url.ok_or_else(|| Error::Address { request: self.describe(), url: super::scrub::url(&text) })
@@ -93,7 +95,7 @@ fn encode(text: &str, is_plain: impl Fn(u8) -> bool) -> String {
         if is_plain(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            write!(encoded, "%{byte:02X}").unwrap_or_default();
         }
     }
     encoded

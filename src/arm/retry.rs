@@ -32,7 +32,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attempts: 6, total: Duration::from_secs(300) }
+        Self { attempts: 6, total: Duration::from_mins(5) }
     }
 }
 
@@ -60,8 +60,7 @@ pub fn next_delay(failure: Failure<'_>, attempt: u32, elapsed: Duration, now: Of
 /// Whether a failure may pass by itself.
 pub fn is_transient(failure: Failure<'_>) -> bool {
     match failure {
-        Failure::Connection => true,
-        Failure::Answer { status: 408 | 429 | 500 | 502 | 503 | 504, .. } => true,
+        Failure::Connection | Failure::Answer { status: 408 | 429 | 500 | 502 | 503 | 504, .. } => true,
         // Azure refuses what would interfere with an operation under way, and asks to come back.
         Failure::Answer { status: 409, code: Some(code), .. } => {
             ["AnotherOperationInProgress", "RetryableError", "RetryableErrorDueToAnotherOperation"]
@@ -103,13 +102,15 @@ mod tests {
     use super::*;
     use crate::host::scripted::start;
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn the_service_says_when_to_come_back() {
-        let cases: [(&[(&str, &str)], Option<u64>); 8] = [
+        let cases: [(Pairs, Option<u64>); 8] = [
             (&[("retry-after", "7")], Some(7000)),
             (&[("Retry-After", " 7 ")], Some(7000)),
             (&[("retry-after", "7"), ("x-ms-retry-after-ms", "300")], Some(300)),

@@ -19,9 +19,10 @@ use time::OffsetDateTime;
 
 use super::{FileError, Host};
 
-/// When every scripted host starts: 2026-11-20 00:00 UTC.
+/// When every scripted host starts: 2026-11-20 00:00 UTC, so many days after 1970.
+#[must_use]
 pub fn start() -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_795_132_800)
+    OffsetDateTime::UNIX_EPOCH + Duration::from_hours(20_777 * 24)
 }
 
 /// One expected request and its answer.
@@ -48,6 +49,7 @@ pub fn on(method: &str, target: &str) -> Exchange {
 
 impl Exchange {
     /// Answers with a status and a JSON body; `Null` is no body.
+    #[must_use]
     pub fn reply(mut self, status: u16, body: &Value) -> Self {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.reply = Reply::Answer { status, headers: Vec::new(), body };
@@ -55,12 +57,14 @@ impl Exchange {
     }
 
     /// Answers with a status and any text.
+    #[must_use]
     pub fn reply_text(mut self, status: u16, text: &str) -> Self {
         self.reply = Reply::Answer { status, headers: Vec::new(), body: text.as_bytes().to_vec() };
         self
     }
 
     /// Adds a header to the answer.
+    #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         if let Reply::Answer { headers, .. } = &mut self.reply {
             headers.push((name, value.into()));
@@ -69,24 +73,28 @@ impl Exchange {
     }
 
     /// Breaks the connection before the answer comes.
+    #[must_use]
     pub fn lost(mut self) -> Self {
         self.reply = Reply::Lost(ErrorKind::Io, "connection reset by peer".to_owned());
         self
     }
 
     /// Refuses the connection with an error of the host's.
+    #[must_use]
     pub fn refused(mut self, message: &str) -> Self {
         self.reply = Reply::Lost(ErrorKind::Connection, message.to_owned());
         self
     }
 
     /// Lets the answer take some time.
+    #[must_use]
     pub fn takes(mut self, duration: Duration) -> Self {
         self.takes = duration;
         self
     }
 
     /// Has the agent ask the task to stop while the request is on its way.
+    #[must_use]
     pub fn cancels(mut self) -> Self {
         self.cancels = true;
         self
