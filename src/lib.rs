@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub mod agent;
 pub mod arm;
+pub mod compute;
 pub mod devtestlab;
 pub mod host;
 pub mod resources;
