@@ -183,12 +183,13 @@ impl Listener {
         if secret && !self.add_secret(&command.data) {
             return;
         }
-        let is_output = command.flag("isoutput") || self.declared.iter().any(|declared| declared.eq_ignore_ascii_case(name));
-        let name = if is_output { format!("{}.{name}", self.reference) } else { name.to_owned() };
-        if self.heard.variables.get(&name).is_some_and(|variable| variable.read_only) {
+        if self.heard.variables.get(name).is_some_and(|variable| variable.read_only) {
             self.refuse(&format!("the variable '{name}' is read-only"));
             return;
         }
+        // An output stands under the step's name alone.
+        let is_output = command.flag("isoutput") || self.declared.iter().any(|declared| declared.eq_ignore_ascii_case(name));
+        let name = if is_output { format!("{}.{name}", self.reference) } else { name.to_owned() };
         self.heard.variables.insert(Variable {
             name: name.clone(),
             value: command.data.clone(),

@@ -6,7 +6,7 @@ use super::{
     Exit, assignment,
     console::{Console, Tone, spoken, toned},
     job::{self, Report},
-    listener::StepResult,
+    listener::{Output, StepResult},
     pipeline::{self, Pipeline, check, yaml::Fault},
     place::{Place, PlaceArguments, described},
     say_error, say_warning,
@@ -135,7 +135,8 @@ fn show_steps(console: &Console, report: &Report) {
 }
 
 fn show_outputs(console: &Console, report: &Report) {
-    let outputs: Vec<_> = report.steps.iter().flat_map(|step| &step.heard.outputs).collect();
+    let outputs = report.steps.iter().map(|step| &step.heard.outputs);
+    let outputs: Vec<_> = outputs.flat_map(|all| all.iter().filter(|output| !is_said_twice(output, all))).collect();
     if outputs.is_empty() {
         return;
     }
@@ -147,6 +148,11 @@ fn show_outputs(console: &Console, report: &Report) {
         lines.for_each(|line| console.line(&format!("  {:width$}  {line}", ""), Tone::Plain));
     }
     console.blank();
+}
+
+/// Tasks set an output under its bare name too; the name with the step's is enough to show.
+fn is_said_twice(output: &Output, all: &[Output]) -> bool {
+    all.iter().any(|other| other.value == output.value && other.name.split_once('.').is_some_and(|(_, name)| name == output.name))
 }
 
 fn show_issues(console: &Console, report: &Report) {
