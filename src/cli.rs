@@ -14,6 +14,7 @@ pub mod listener;
 pub mod logging_command;
 pub mod manifest;
 pub mod mask;
+pub mod nearest;
 pub mod pipeline;
 pub mod place;
 pub mod process;

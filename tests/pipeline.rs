@@ -261,6 +261,7 @@ async fn a_wrong_file_is_refused_with_its_lines_before_anything_runs() {
         (&["run", "pipeline.yml", "--on", "nowhere.json"], "failed to read 'nowhere.json'"),
         (&["run", "pipeline.yml", "--var", "novalue"], "write name=value"),
         (&["run"], "Usage: dtl run"),
+        (&["run", "pipeline.yml", "--speed", "0"], "a number above 0 is allowed"),
         (&["task", "NoSuchTask"], "there is no task 'NoSuchTask'; `dtl task list` lists the tasks"),
         (&["task", "DeleteVM", "--on", "ready.json"], "AzureDevTestLabsDeleteVM needs the input LabVmId, which is not given"),
     ] {

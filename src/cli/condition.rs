@@ -4,7 +4,7 @@
 
 use std::{cmp::Ordering, iter::Peekable, str::CharIndices};
 
-use super::variables::Variables;
+use super::{nearest::nearest, variables::Variables};
 
 /// How deep calls may nest.
 const MAX_DEPTH: usize = 32;
@@ -221,12 +221,7 @@ impl Source<'_> {
             return Err(format!("'{name}' is no value; text stands in single quotes, a variable is variables['{name}']"));
         }
         let known = FUNCTIONS.iter().find(|function| function.name.eq_ignore_ascii_case(&name));
-        let function = known.ok_or_else(|| {
-            format!(
-                "the function '{name}' is not known here; there are {}",
-                FUNCTIONS.iter().map(|function| function.name).collect::<Vec<_>>().join(", ")
-            )
-        })?;
+        let function = known.ok_or_else(|| unknown(&name))?;
         let arguments = self.arguments()?;
         if !function.arguments.contains(&arguments.len()) {
             return Err(format!("{} takes {}, not {}", function.name, counted(&function.arguments), arguments.len()));
@@ -301,6 +296,14 @@ impl Source<'_> {
 
     fn skip_spaces(&mut self) {
         while self.rest.next_if(|(_, character)| character.is_whitespace()).is_some() {}
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let names = FUNCTIONS.iter().map(|function| function.name);
+    match nearest(name, names.clone()) {
+        Some(nearest) => format!("the function '{name}' is not known; did you mean {nearest}?"),
+        None => format!("the function '{name}' is not known to a local run; there are {}", names.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -394,7 +397,7 @@ mod tests {
         assert!(
             Condition::parse("counter('a', 1)")
                 .unwrap_err()
-                .starts_with("the function 'counter' is not known here; there are succeeded, failed")
+                .starts_with("the function 'counter' is not known to a local run; there are succeeded, failed")
         );
     }
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use super::nearest;
+
 /// A task's manifest.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -101,32 +103,7 @@ pub fn find_short(name: &str) -> Option<&'static Manifest> {
 
 /// The known task whose name is nearest, for a hint.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    nearest_of(name, all().iter().map(|manifest| manifest.name.as_str()))
-}
-
-/// The name that is nearest, if one is near at all.
-pub fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let ranked = known.map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate));
-    ranked
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= candidate.len() / 6 + 1)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be put in, left out or changed.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, character) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for column in 0..right.len() {
-            let above = row[column + 1];
-            row[column + 1] = (above + 1).min(row[column] + 1).min(diagonal + usize::from(right[column] != character));
-            diagonal = above;
-        }
-    }
-    row[right.len()]
+    nearest::nearest(name, all().iter().map(|manifest| manifest.name.as_str()))
 }
 
 impl Manifest {

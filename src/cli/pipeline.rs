@@ -626,7 +626,7 @@ mod tests {
             ),
             (
                 "steps:\n- script: a\n  condition: suceeded(\n  enabled: maybe\n",
-                "3:14 condition: the function 'suceeded' is not known here; there are succeeded, failed, succeededOrFailed, always, canceled, and, or, not, xor, eq, ne, gt, ge, lt, le, in, notIn, contains, startsWith, endsWith, lower, upper, coalesce\n4:12 enabled is 'maybe'; true and false are allowed",
+                "3:14 condition: the function 'suceeded' is not known; did you mean succeeded?\n4:12 enabled is 'maybe'; true and false are allowed",
             ),
             (
                 "variables:\n- group: g\nsteps: []\n",

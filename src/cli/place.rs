@@ -59,7 +59,7 @@ pub struct PlaceArguments {
     #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = speed, help_heading = "Where to run")]
     pub speed: f64,
     /// How the service connection signs in
-    #[arg(long, value_enum, default_value_t, help_heading = "Where to run")]
+    #[arg(long, value_enum, value_name = "SCHEME", default_value_t, help_heading = "Where to run")]
     pub sign_in: Scheme,
     /// What runs the tasks: this program, or Node with the packages that `cargo xtask package` builds
     #[arg(long, value_enum, default_value_t, help_heading = "Where to run")]
@@ -102,7 +102,11 @@ impl Place {
         for path in [&folders.temp, &folders.staging] {
             std::fs::create_dir(path).map_err(|error| fail(&error))?;
         }
-        let packages = arguments.packages.or_else(|| find_packages(&folders.sources));
+        let packages = arguments.packages.or_else(|| find_packages(&folders.sources)).filter(|folder| folder.is_dir());
+        if arguments.engine == Engine::Node && packages.is_none() {
+            say_error("the packaged tasks are not there: build dist/tasks with `cargo xtask package`, or name the folder with --packages");
+            return Err(Exit::Failure);
+        }
         let canceller = Canceller::new();
         tokio::spawn(cancel_on_interrupt(canceller.clone()));
         let settings = Settings {

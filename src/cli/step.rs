@@ -191,13 +191,21 @@ async fn run_program(program: &Program, fail_on_stderr: bool, ear: &Ear, cancell
         }
     };
     let name = Path::new(&program.executable).display().to_string();
-    let code = process::run(program, take, canceller.cancellation().requested())
-        .await
-        .map_err(|error| format!("{name} cannot be started: {error}"))?;
+    let code = process::run(program, take, canceller.cancellation().requested()).await.map_err(|error| unstartable(&name, &error))?;
     match code {
         Some(0) if complained && fail_on_stderr => Err("something was written to standard error, and failOnStderr is set".into()),
         Some(0) => Ok(()),
         Some(code) => Err(format!("{name} exited with code {code}")),
         None => Err(format!("{name} was ended by a signal")),
     }
+}
+
+fn unstartable(name: &str, error: &std::io::Error) -> String {
+    let hint = match (error.kind(), name) {
+        (std::io::ErrorKind::NotFound, "node") => "; install Node.js 20 or newer, or run with --engine native",
+        (std::io::ErrorKind::NotFound, "pwsh") => "; install PowerShell 7",
+        (std::io::ErrorKind::NotFound, "bash") => "; install bash",
+        _ => "",
+    };
+    format!("{name} cannot be started: {error}{hint}")
 }

@@ -1,7 +1,10 @@
 //! A pipeline's tasks held against their manifests, before anything runs.
 
 use super::{Action, Pipeline, Step, yaml::Fault};
-use crate::cli::manifest::{self, Input, Manifest};
+use crate::cli::{
+    manifest::{self, Input, Manifest},
+    nearest,
+};
 
 /// What is wrong with a pipeline's tasks.
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ fn check_step(step: &Step, findings: &mut Findings) {
     }
     for (index, (key, _)) in inputs.iter().enumerate() {
         let Some(input) = manifest.input(&key.text) else {
-            let hint = manifest::nearest_of(&key.text, manifest.inputs.iter().map(|input| input.name.as_str()));
+            let hint = nearest::nearest(&key.text, manifest.inputs.iter().map(|input| input.name.as_str()));
             let hint = hint.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"));
             findings.warnings.push(Fault::new(key.position, format!("{} has no input '{}'{hint}", manifest.name, key.text)));
             continue;
