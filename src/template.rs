@@ -1,13 +1,51 @@
 //! The ARM template language: read, declare, expand, evaluate, check.
 //!
 //! Nothing here sends a request or knows a resource provider: what only a running deployment can tell is asked of a [`Runtime`].
+//!
+//! A deployment goes so (the emulator does it, and `dtl template evaluate` with [`evaluate`] in one call):
+//!
+//! ```ignore
+//! let template = Arc::new(Template::parse(Document::parse(bytes)?)?);     // or Document::from_value(json)
+//! // Parameters are in the request's shape: {"name": {"value": …}} or {"name": {"reference": …}}.
+//! let deployment = template::expand(&template, &parameters, &context, &runtime)?;
+//! for index in deployment.order() {                                      // or in parallel, by Resource::depends_on
+//!     let resource = &deployment.resources()[index];
+//!     if !resource.condition || resource.existing {
+//!         continue;                                                      // nothing to do; what depends on it may go on
+//!     }
+//!     if resource.is_deployment() {
+//!         let nested = deployment.nested(index, &runtime)?;               // once its dependencies are done
+//!         run(&nested.deployment);                                       // the same again; then keep its outputs:
+//!         let outputs = nested.deployment.outputs(&runtime)?;            // Runtime::resource must answer them
+//!     } else {
+//!         put(&resource.id, &resource.api_version, deployment.body(index, &runtime)?);
+//!     }
+//! }
+//! let outputs = deployment.outputs(&runtime)?;                           // {"name": {"type", "value"}}
+//! ```
 
+mod check;
+mod declare;
+mod deployment;
 pub mod document;
+mod evaluate;
+mod expression;
+mod fault;
+mod functions;
+mod link;
+mod offline;
+mod path;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+pub use check::{Capture, Checked, Options as CheckOptions, check};
+pub use declare::{Parameter, ParameterType, Template, parameter_values};
+pub use deployment::{Deployment, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};
+pub use functions::names as function_names;
+pub use link::inline;
+pub use offline::{Evaluation, Offline, Unresolved, evaluate};
 
 /// A template or parameter file's error or warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +54,27 @@ pub struct Finding {
     pub code: &'static str,
     /// The JSON path, such as `resources[0].properties.size`; empty for the whole file.
     pub path: String,
+    /// The file, when that is one that the template links to.
+    pub file: Option<String>,
     /// Where it stands in the file.
     pub position: Option<Position>,
     /// What is wrong, and what is allowed.
     pub message: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(file) = &self.file {
+            write!(out, "{file}: ")?;
+        }
+        if let Some(position) = self.position {
+            write!(out, "line {}, column {}: ", position.line, position.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(out, "{}: ", self.path)?;
+        }
+        out.write_str(&self.message)
+    }
 }
 
 /// Where a deployment takes place: what `subscription()`, `resourceGroup()`, `deployment()`, `environment()`, `utcNow()` answer.
@@ -37,6 +92,8 @@ pub struct Context {
     pub deployment_name: String,
     /// The deployment's location, at subscription scope.
     pub location: Option<String>,
+    /// Where the template was downloaded from, for a linked one.
+    pub template_link: Option<String>,
     /// What `environment()` answers.
     pub environment: Value,
     /// What `utcNow()` answers.
@@ -57,9 +114,51 @@ pub struct ResourceGroup {
 /// What only a running deployment can tell.
 pub trait Runtime {
     /// `reference(id, apiVersion, 'Full')`: the whole resource as a GET shows it, or `None` while it cannot be told.
+    /// A resource group is asked for by its id too, for the location of a nested deployment's.
     fn resource(&self, id: &str, api_version: Option<&str>) -> Result<Option<Value>, String>;
-    /// `list*(id, apiVersion, …)`, or `None` while it cannot be told.
+    /// `list*(id, apiVersion, …)`, or `None` while it cannot be told. Also `providers`, `pickZones`, `toLogicalZone` and its kind come here.
     fn list(&self, function: &str, id: &str, api_version: &str, arguments: &[Value]) -> Result<Option<Value>, String>;
     /// The document behind a `templateLink` or `parametersLink`, or `None` when it cannot be fetched.
     fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String>;
+    /// The secret of a Key Vault that a parameter refers to, or `None` when it cannot be told.
+    fn secret(&self, vault_id: &str, name: &str, version: Option<&str>) -> Result<Option<Value>, String> {
+        let _ = (vault_id, name, version);
+        Ok(None)
+    }
+    /// What `deployer()` answers, or `None` when it cannot be told.
+    fn deployer(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// What `environment()` answers in Azure's public cloud.
+pub fn public_cloud() -> Value {
+    serde_json::json!({
+        "name": "AzureCloud",
+        "gallery": "https://gallery.azure.com/",
+        "graph": "https://graph.windows.net/",
+        "portal": "https://portal.azure.com",
+        "graphAudience": "https://graph.windows.net/",
+        "activeDirectoryDataLake": "https://datalake.azure.net/",
+        "batch": "https://batch.core.windows.net/",
+        "media": "https://rest.media.azure.net",
+        "sqlManagement": "https://management.core.windows.net:8443/",
+        "vmImageAliasDoc": "https://raw.githubusercontent.com/Azure/azure-rest-api-specs/master/arm-compute/quickstart-templates/aliases.json",
+        "resourceManager": "https://management.azure.com/",
+        "authentication": {
+            "loginEndpoint": "https://login.microsoftonline.com/",
+            "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "suffixes": {
+            "acrLoginServer": ".azurecr.io",
+            "azureDatalakeAnalyticsCatalogAndJob": "azuredatalakeanalytics.net",
+            "azureDatalakeStoreFileSystem": "azuredatalakestore.net",
+            "azureFrontDoorEndpointSuffix": "azurefd.net",
+            "keyvaultDns": ".vault.azure.net",
+            "sqlServerHostname": ".database.windows.net",
+            "storage": "core.windows.net",
+        },
+    })
 }
