@@ -22,6 +22,7 @@ use crate::{
         is_id,
     },
     resources::{self, Deployment},
+    template::{Document, Template},
 };
 
 struct Inputs {
@@ -152,8 +153,11 @@ async fn template_id(session: &Session<'_>, inputs: &Inputs) -> Result<ResourceI
 }
 
 fn merge(contents: &Value, given: ParameterInputs) -> Result<Parameters, Error> {
-    let declarations = parameters::declarations(contents);
-    let sources = Sources { declarations: &declarations, file: given.file, supplied: &[], overrides: given.overrides };
+    let template = Template::parse(Document::from_value(contents.clone())).map_err(|findings| {
+        Error::refused("the lab's template cannot be used", "correct the template in its repository")
+            .with_notes(findings.iter().map(ToString::to_string))
+    })?;
+    let sources = Sources { template: &template, file: given.file, supplied: &[], overrides: given.overrides };
     let parameters = parameters::merge(sources).map_err(Error::Inputs)?;
     let references: Vec<String> = parameters
         .values

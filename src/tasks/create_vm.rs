@@ -94,7 +94,7 @@ async fn attempt_once(session: &Session<'_>, inputs: &Inputs, attempt: u64) -> R
     ));
     let expected = format!("{}/virtualmachines/{name}", session.lab);
     session.leaves("virtual machine, made in part or whole", &expected);
-    let new = NewDeployment { template: inputs.template.value().clone(), parameters: parameters.for_deployment() };
+    let new = NewDeployment { template: inputs.template.template.value().clone(), parameters: parameters.for_deployment() };
     let deployed = deployment::run(session, &deployment, &new, USUALLY).await;
     if !deployed.as_ref().is_err_and(Error::is_cancelled) {
         session.leaves_no_more(&expected);

@@ -1,28 +1,29 @@
 //! Deployments of templates: their inputs read and checked, run to their end, their outputs handed on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 use super::{
     error::{Error, Problems, about},
     overrides::{self, Override},
-    parameters::{self, Declaration, Given, Origin, Parameters},
+    parameters::{self, Given, Origin, Parameters, Sources, Supplied},
     session::{Session, Undertaking},
 };
 use crate::{
     agent::{Agent, InputError, InputFile, Sensitivity},
     arm::ResourceId,
     resources::{self, Deployment, NewDeployment, Output},
-    template::Document,
+    template::{self, CheckOptions, Context, Document, ResourceGroup, Template},
 };
 
 /// A template file, read.
+#[derive(Clone)]
 pub struct TemplateFile {
     /// The path, for the log.
     pub path: String,
-    /// The file.
-    pub document: Document,
+    /// The template.
+    pub template: Arc<Template>,
 }
 
 /// What the user gives a template's parameters, not yet matched with what it declares.
@@ -34,30 +35,60 @@ pub struct ParameterInputs {
     pub overrides: Vec<Override>,
 }
 
-impl TemplateFile {
-    /// The template.
-    pub fn value(&self) -> &Value {
-        self.document.value()
-    }
-
-    /// What it declares.
-    pub fn declarations(&self) -> Vec<Declaration> {
-        parameters::declarations(self.value())
-    }
-}
-
 /// Reads the `TemplateFile` input.
 pub fn template_input(agent: &Agent, problems: &mut Problems) -> Option<TemplateFile> {
     let file = problems.take(agent.file_input("TemplateFile").and_then(|file| file.ok_or(InputError::Missing { name: "TemplateFile" })))?;
-    let document = problems.take(parse("TemplateFile", &file))?;
+    let document = problems.take(parse(agent, "TemplateFile", &file))?;
     let problem = match document.value() {
-        Value::Object(template) if template.contains_key("resources") => return Some(TemplateFile { path: file.path, document }),
-        Value::Object(template) if template.contains_key("parameters") => "it looks like a parameters file, not like a template",
-        Value::Object(_) => "it is no ARM template: it has no 'resources'",
-        _ => "it is no ARM template: it holds no JSON object",
+        Value::Object(template) if template.contains_key("resources") => None,
+        Value::Object(template) if template.contains_key("parameters") => Some("it looks like a parameters file, not like a template"),
+        Value::Object(_) => Some("it is no ARM template: it has no 'resources'"),
+        _ => Some("it is no ARM template: it holds no JSON object"),
     };
-    problems.add(format!("input 'TemplateFile' is '{}': {problem}", file.path));
-    None
+    if let Some(problem) = problem {
+        problems.add(format!("input 'TemplateFile' is '{}': {problem}", file.path));
+        return None;
+    }
+    match Template::parse(document) {
+        Ok(template) => Some(TemplateFile { path: file.path, template: Arc::new(template) }),
+        Err(findings) => {
+            problems.extend(findings.iter().map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
+            None
+        }
+    }
+}
+
+/// Merges the parameters, then checks the template with them. Errors are remembered as problems, warnings are kept with the parameters.
+pub fn merge_and_check(
+    problems: &mut Problems,
+    file: &TemplateFile,
+    given: &ParameterInputs,
+    supplied: &[Supplied<'_>],
+    context: &Context,
+) -> Option<Parameters> {
+    let ParameterInputs { file: entries, overrides } = given.clone();
+    let sources = Sources { template: &file.template, file: entries, supplied, overrides };
+    let mut parameters = parameters::merge(sources).map_err(|found| problems.extend(found)).ok()?;
+    let values = parameters.for_deployment();
+    let checked = template::check(&file.template, context, &CheckOptions { parameters: Some(&values), ..CheckOptions::default() });
+    parameters.warnings.extend(checked.warnings.iter().map(|finding| format!("{}: {finding}", file.path)));
+    problems.extend(checked.errors.iter().map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
+    checked.errors.is_empty().then_some(parameters)
+}
+
+/// Where a deployment will take place, as far as that is known before anything is sent.
+pub fn context(agent: &Agent, subscription_id: &str, resource_group: &str) -> Context {
+    Context {
+        tenant_id: String::new(),
+        subscription_id: subscription_id.to_owned(),
+        subscription_name: String::new(),
+        resource_group: Some(ResourceGroup { name: resource_group.to_owned(), location: String::new(), tags: Map::new() }),
+        deployment_name: "deployment".to_owned(),
+        location: None,
+        template_link: None,
+        environment: template::public_cloud(),
+        now: agent.host().now(),
+    }
 }
 
 /// Reads the `ParametersFile` and `ParameterOverrides` inputs. `None` when one of them is wrong.
@@ -65,7 +96,7 @@ pub fn parameter_inputs(agent: &Agent, problems: &mut Problems) -> Option<Parame
     let file = problems.take(agent.file_input("ParametersFile")).and_then(|file| match file {
         None => Some(Map::new()),
         Some(file) => {
-            let document = problems.take(parse("ParametersFile", &file))?;
+            let document = problems.take(parse(agent, "ParametersFile", &file))?;
             let read = parameters::parameters_file(document.value());
             read.map_err(|found| {
                 problems.extend(found.into_iter().map(|problem| format!("input 'ParametersFile' is '{}': {problem}", file.path)));
@@ -82,8 +113,15 @@ pub fn parameter_inputs(agent: &Agent, problems: &mut Problems) -> Option<Parame
     file.zip(overrides).map(|(file, overrides)| ParameterInputs { file, overrides })
 }
 
-fn parse(input: &str, file: &InputFile) -> Result<Document, String> {
-    Document::parse(&file.contents).map_err(|error| format!("input '{input}' is '{}': {error}", file.path))
+fn parse(agent: &Agent, input: &str, file: &InputFile) -> Result<Document, String> {
+    let document = Document::parse(&file.contents).map_err(|error| format!("input '{input}' is '{}': {error}", file.path))?;
+    for (path, position) in document.duplicates() {
+        agent.warning(&format!(
+            "input '{input}' is '{}': line {}, column {}: '{path}' is there twice; the last one counts",
+            file.path, position.line, position.column
+        ));
+    }
+    Ok(document)
 }
 
 /// Registers the secret values, then shows all parameters in a group of their own.

@@ -4,40 +4,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::overrides::Override;
-
-/// A parameter's type, as a template declares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `string`.
-    String,
-    /// `securestring`.
-    SecureString,
-    /// `int`.
-    Int,
-    /// `bool`.
-    Bool,
-    /// `array`.
-    Array,
-    /// `object`.
-    Object,
-    /// `secureObject`.
-    SecureObject,
-    /// A type defined by the template itself, which only the service resolves.
-    Other,
-}
-
-/// A parameter that a template declares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declaration {
-    /// The name, as the template spells it.
-    pub name: String,
-    /// The type.
-    pub kind: Kind,
-    /// Whether a value must be given.
-    pub required: bool,
-    /// Whether null is a value.
-    pub nullable: bool,
-}
+use crate::template::{Document, Parameter as Declaration, ParameterType as Kind, Template};
 
 /// One value of a parameters file.
 #[derive(Clone, PartialEq)]
@@ -61,8 +28,8 @@ pub struct Supplied<'a> {
 
 /// Where values come from.
 pub struct Sources<'a> {
-    /// What the template declares.
-    pub declarations: &'a [Declaration],
+    /// The template, for what it declares.
+    pub template: &'a Template,
     /// The parameters file.
     pub file: Map<String, Value>,
     /// What the task knows by itself.
@@ -129,16 +96,7 @@ impl Parameters {
 
     /// As a deployment takes them: `{"name": {"value": …}}`.
     pub fn for_deployment(&self) -> Map<String, Value> {
-        self.values
-            .iter()
-            .map(|parameter| {
-                let (key, value) = match &parameter.given {
-                    Given::Value(value) => ("value", value),
-                    Given::Reference(value) => ("reference", value),
-                };
-                (parameter.name.clone(), Value::Object(Map::from_iter([(key.to_owned(), value.clone())])))
-            })
-            .collect()
+        self.values.iter().map(Parameter::entry).collect()
     }
 
     /// Every text that must not be shown: secure parameters, and the texts inside secure objects.
@@ -153,21 +111,14 @@ impl Parameters {
     }
 }
 
-/// Reads what a template declares under `parameters`.
-pub fn declarations(template: &Value) -> Vec<Declaration> {
-    let Some(declared) = template.get("parameters").and_then(Value::as_object) else { return Vec::new() };
-    declared
-        .iter()
-        .map(|(name, declaration)| {
-            let nullable = declaration.get("nullable").and_then(Value::as_bool).unwrap_or(false);
-            Declaration {
-                name: name.clone(),
-                kind: kind(declaration.get("type").and_then(Value::as_str).unwrap_or_default()),
-                required: declaration.get("defaultValue").is_none() && !nullable,
-                nullable,
-            }
-        })
-        .collect()
+impl Parameter {
+    fn entry(&self) -> (String, Value) {
+        let (key, value) = match &self.given {
+            Given::Value(value) => ("value", value),
+            Given::Reference(value) => ("reference", value),
+        };
+        (self.name.clone(), Value::Object(Map::from_iter([(key.to_owned(), value.clone())])))
+    }
 }
 
 /// Reads a parameters file: `{"parameters": {"name": {"value": …}}}`, or plainly `{"name": …}`. The result maps names to
@@ -197,7 +148,7 @@ pub fn parameters_file(document: &Value) -> Result<Map<String, Value>, Vec<Strin
 
 /// Merges all sources. The errors are all that is wrong, not the first alone.
 pub fn merge(sources: Sources<'_>) -> Result<Parameters, Vec<String>> {
-    let mut merge = Merge::new(sources.declarations);
+    let mut merge = Merge::new(sources.template);
     for (name, entry) in sources.file {
         merge.set(&name, Origin::File, |declaration| from_file(declaration, entry));
     }
@@ -211,6 +162,7 @@ pub fn merge(sources: Sources<'_>) -> Result<Parameters, Vec<String>> {
 }
 
 struct Merge<'a> {
+    template: &'a Template,
     declarations: &'a [Declaration],
     /// One for each declaration.
     slots: Vec<Slot>,
@@ -227,8 +179,9 @@ enum Slot {
 }
 
 impl<'a> Merge<'a> {
-    fn new(declarations: &'a [Declaration]) -> Self {
-        Self { declarations, slots: vec![Slot::Empty; declarations.len()], problems: Vec::new(), warnings: Vec::new() }
+    fn new(template: &'a Template) -> Self {
+        let declarations = template.parameters();
+        Self { template, declarations, slots: vec![Slot::Empty; declarations.len()], problems: Vec::new(), warnings: Vec::new() }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -263,16 +216,32 @@ impl<'a> Merge<'a> {
             kind: *kind,
             given: Given::Value(Value::String(supplied.value.to_owned())),
             origin: Origin::Task,
-            secret: kind.is_secure(),
+            secret: is_secure(*kind),
         });
     }
 
+    /// What else the template demands of values that have the right type: allowed values and limits.
+    fn check_limits(&mut self) {
+        for slot in &self.slots {
+            let Slot::Filled(parameter) = slot else { continue };
+            for finding in self.template.check_parameters(&Map::from_iter([parameter.entry()])) {
+                let problem = if parameter.secret {
+                    format!("the value of '{}' is not one that the template allows", parameter.name)
+                } else {
+                    finding.message
+                };
+                self.problems.push(format!("{}: {problem}", parameter.origin.input()));
+            }
+        }
+    }
+
     fn finish(mut self) -> Result<Parameters, Vec<String>> {
+        self.check_limits();
         let missing: Vec<&str> = self
             .declarations
             .iter()
             .zip(&self.slots)
-            .filter(|(declaration, slot)| declaration.required && matches!(slot, Slot::Empty))
+            .filter(|(declaration, slot)| declaration.required() && matches!(slot, Slot::Empty))
             .map(|(declaration, _)| declaration.name.as_str())
             .collect();
         match missing.as_slice() {
@@ -307,34 +276,29 @@ impl Origin {
     }
 }
 
-impl Kind {
-    /// Whether values of this type are never shown.
-    pub fn is_secure(self) -> bool {
-        matches!(self, Self::SecureString | Self::SecureObject)
-    }
+fn is_secure(kind: Kind) -> bool {
+    matches!(kind, Kind::SecureString | Kind::SecureObject)
+}
 
-    fn expected(self) -> &'static str {
-        match self {
-            Self::String => "a string",
-            Self::SecureString => "a string (securestring)",
-            Self::Int => "an int: a whole number such as 5 or -5",
-            Self::Bool => "a bool: true or false",
-            Self::Array => "an array: JSON such as [\"a\", \"b\"]",
-            Self::Object => "an object: JSON such as {\"a\": 1}",
-            Self::SecureObject => "an object (secureObject): JSON such as {\"a\": 1}",
-            Self::Other => "a value of its own type",
-        }
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "a string",
+        Kind::SecureString => "a string (securestring)",
+        Kind::Int => "an int: a whole number such as 5 or -5",
+        Kind::Bool => "a bool: true or false",
+        Kind::Array => "an array: JSON such as [\"a\", \"b\"]",
+        Kind::Object => "an object: JSON such as {\"a\": 1}",
+        Kind::SecureObject => "an object (secureObject): JSON such as {\"a\": 1}",
     }
+}
 
-    fn accepts(self, value: &Value) -> bool {
-        match self {
-            Self::String | Self::SecureString => value.is_string(),
-            Self::Int => value.as_number().is_some_and(|number| whole(&number.to_string()).is_some()),
-            Self::Bool => value.is_boolean(),
-            Self::Array => value.is_array(),
-            Self::Object | Self::SecureObject => value.is_object(),
-            Self::Other => true,
-        }
+fn accepts(kind: Kind, value: &Value) -> bool {
+    match kind {
+        Kind::String | Kind::SecureString => value.is_string(),
+        Kind::Int => value.as_number().is_some_and(|number| whole(&number.to_string()).is_some()),
+        Kind::Bool => value.is_boolean(),
+        Kind::Array => value.is_array(),
+        Kind::Object | Kind::SecureObject => value.is_object(),
     }
 }
 
@@ -344,34 +308,28 @@ fn from_file(declaration: &Declaration, entry: Value) -> Result<Parameter, Strin
         (Some(reference), _) => Given::Reference(reference),
         (None, value) => {
             let value = value.unwrap_or(Value::Null);
-            if !(declaration.kind.accepts(&value) || value.is_null() && declaration.nullable) {
+            if !(accepts(declaration.kind, &value) || value.is_null() && declaration.nullable) {
                 return Err(format!(
                     "input 'ParametersFile': parameter '{}' is {}, but the template declares {}",
                     declaration.name,
                     shape(&value),
-                    declaration.kind.expected()
+                    expected(declaration.kind)
                 ));
             }
             Given::Value(value)
         }
     };
-    Ok(Parameter {
-        name: declaration.name.clone(),
-        kind: declaration.kind,
-        given,
-        origin: Origin::File,
-        secret: declaration.kind.is_secure(),
-    })
+    Ok(Parameter { name: declaration.name.clone(), kind: declaration.kind, given, origin: Origin::File, secret: declaration.secure() })
 }
 
 fn from_override(declaration: &Declaration, item: &Override) -> Result<Parameter, String> {
     let value = typed(declaration, &item.value).ok_or_else(|| {
-        let shown = if item.secure || declaration.kind.is_secure() { String::new() } else { format!(" '{}'", excerpt(&item.value)) };
+        let shown = if item.secure || declaration.secure() { String::new() } else { format!(" '{}'", excerpt(&item.value)) };
         format!(
             "input 'ParameterOverrides': the value{shown} of '{}' is {}, but the template declares {}",
             declaration.name,
             text_shape(&item.value),
-            declaration.kind.expected()
+            expected(declaration.kind)
         )
     })?;
     Ok(Parameter {
@@ -379,7 +337,7 @@ fn from_override(declaration: &Declaration, item: &Override) -> Result<Parameter
         kind: declaration.kind,
         given: Given::Value(value),
         origin: Origin::Override,
-        secret: item.secure || declaration.kind.is_secure(),
+        secret: item.secure || declaration.secure(),
     })
 }
 
@@ -393,31 +351,17 @@ fn typed(declaration: &Declaration, text: &str) -> Option<Value> {
             "false" => Some(Value::Bool(false)),
             _ => None,
         },
-        Kind::Array | Kind::Object | Kind::SecureObject => json(text).filter(|value| declaration.kind.accepts(value)),
-        Kind::Other => Some(json(text).unwrap_or_else(|| Value::String(text.to_owned()))),
+        Kind::Array | Kind::Object | Kind::SecureObject => json(text).filter(|value| accepts(declaration.kind, value)),
     }
 }
 
 fn json(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
+    Document::parse(text.as_bytes()).ok().map(|document| document.value().clone())
 }
 
 /// A whole number of 64 bits, as Azure's `int` is, in JSON's spelling.
 fn whole(text: &str) -> Option<Number> {
     text.strip_prefix('+').unwrap_or(text).parse::<i64>().ok().map(Number::from)
-}
-
-fn kind(declared: &str) -> Kind {
-    match declared.to_ascii_lowercase().as_str() {
-        "string" => Kind::String,
-        "securestring" => Kind::SecureString,
-        "int" => Kind::Int,
-        "bool" => Kind::Bool,
-        "array" => Kind::Array,
-        "object" => Kind::Object,
-        "secureobject" => Kind::SecureObject,
-        _ => Kind::Other,
-    }
 }
 
 fn unknown(name: &str, origin: Origin, declarations: &[Declaration]) -> String {
@@ -512,22 +456,25 @@ mod tests {
 
     use super::{super::overrides, *};
 
-    fn template() -> Vec<Declaration> {
-        declarations(&json!({"parameters": {
-            "name": {"type": "string"},
-            "Password": {"type": "secureString"},
-            "count": {"type": "int", "defaultValue": 1},
-            "flag": {"type": "bool", "defaultValue": false},
-            "sizes": {"type": "array", "defaultValue": []},
-            "settings": {"type": "object", "defaultValue": {}},
-            "keys": {"type": "secureObject", "defaultValue": {}},
-            "shape": {"$ref": "#/definitions/shape", "nullable": true},
-        }}))
+    fn template() -> Template {
+        let document = Document::from_value(
+            json!({"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0", "resources": [], "parameters": {
+                "name": {"type": "string"},
+                "Password": {"type": "secureString"},
+                "count": {"type": "int", "defaultValue": 1},
+                "flag": {"type": "bool", "defaultValue": false},
+                "sizes": {"type": "array", "defaultValue": []},
+                "settings": {"type": "object", "defaultValue": {}},
+                "keys": {"type": "secureObject", "defaultValue": {}},
+                "color": {"type": "string", "defaultValue": "red", "allowedValues": ["red", "blue"]},
+            }}),
+        );
+        Template::parse(document).expect("a good template")
     }
 
     fn merged(file: &Value, text: &str) -> Result<Parameters, Vec<String>> {
         merge(Sources {
-            declarations: &template(),
+            template: &template(),
             file: parameters_file(file).expect("a good file"),
             supplied: &[],
             overrides: overrides::parse(text).expect("good overrides"),
@@ -548,8 +495,6 @@ mod tests {
             (r#"-sizes '["a","b"]'"#, "sizes", json!(["a", "b"])),
             (r#"-settings '{"a": "b c"}'"#, "settings", json!({"a": "b c"})),
             (r#"-settings {"a": ["b c"]}"#, "settings", json!({"a": ["b c"]})),
-            ("-shape {\"a\":1}", "shape", json!({"a": 1})),
-            ("-shape plain", "shape", json!("plain")),
         ] {
             let parameters = merged(&json!({"name": "n", "password": "p"}), text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
             assert_eq!(parameters.for_deployment()[name], json!({ "value": expected }), "{text}");
@@ -568,6 +513,8 @@ mod tests {
             ("-settings ''", "is empty, but the template declares an object"),
             ("-keys hunter2", "the value of 'keys' is a string, but the template declares an object (secureObject)"),
             ("-count (ConvertTo-SecureString 'hunter2' -AsPlainText -Force)", "the value of 'count' is a string"),
+            ("-color green", "input 'ParameterOverrides': the value for the template parameter 'color' is not valid: "),
+            ("-color (ConvertTo-SecureString 'hunter2' -AsPlainText -Force)", "the value of 'color' is not one that the template allows"),
         ] {
             let problems = merged(&json!({"name": "n", "password": "p"}), text).map(|_| ()).expect_err(text).join("\n");
             assert!(problems.contains(expected) && !problems.contains("hunter2"), "{text}: {problems}");
@@ -580,8 +527,8 @@ mod tests {
             merged(&json!({"parameters": {"count": {"value": "5"}, "size": {"value": 1}}}), "-flg true").map(|_| ()).unwrap_err();
         insta::assert_snapshot!(problems.join("\n"), @r"
         input 'ParametersFile': parameter 'count' is a string, but the template declares an int: a whole number such as 5 or -5
-        input 'ParametersFile': 'size' is no parameter of the template (did you mean 'sizes'?); it declares 'name', 'Password', 'count', 'flag', 'sizes', 'settings', 'keys', 'shape'
-        input 'ParameterOverrides': 'flg' is no parameter of the template (did you mean 'flag'?); it declares 'name', 'Password', 'count', 'flag', 'sizes', 'settings', 'keys', 'shape'
+        input 'ParametersFile': 'size' is no parameter of the template (did you mean 'sizes'?); it declares 'name', 'Password', 'count', 'flag', 'sizes', 'settings', 'keys', 'color'
+        input 'ParameterOverrides': 'flg' is no parameter of the template (did you mean 'flag'?); it declares 'name', 'Password', 'count', 'flag', 'sizes', 'settings', 'keys', 'color'
         the template's required parameters 'name', 'Password' are not given: set them in ParametersFile or ParameterOverrides
         ");
     }
@@ -612,7 +559,7 @@ mod tests {
         ];
         let merge_with = |overrides: &str| {
             merge(Sources {
-                declarations: &template(),
+                template: &template(),
                 file: parameters_file(&json!({"name": "file", "password": "file"})).unwrap(),
                 supplied: &supplied,
                 overrides: overrides::parse(overrides).unwrap(),

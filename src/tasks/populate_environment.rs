@@ -6,7 +6,7 @@ use super::{
     deployment::{self, TemplateFile},
     environment::{self, Address, Export},
     error::{Error, Problems},
-    parameters::{self, Parameters, Sources},
+    parameters::Parameters,
     session::{CommonInputs, Desk, Done, Session, common_inputs},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     let id = resources::deployment_id(group, &name)
         .map_err(|error| Error::refused(format!("the environment's resource group cannot be used: {error}"), "report this"))?;
     agent.info(&format!("Deploying as '{name}' to the resource group '{}'.", id.resource_group()));
-    let new = NewDeployment { template: inputs.template.value().clone(), parameters: inputs.parameters.for_deployment() };
+    let new = NewDeployment { template: inputs.template.template.value().clone(), parameters: inputs.parameters.for_deployment() };
     let deployed = deployment::run(&session, &id, &new, USUALLY).await?;
 
     environment::set_outputs(agent, &found.id, group);
@@ -79,10 +79,10 @@ fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let address = environment::address_input(agent, &mut problems, lab.as_ref());
     let template = deployment::template_input(agent, &mut problems);
     let given = deployment::parameter_inputs(agent, &mut problems);
-    let parameters = template.as_ref().zip(given).and_then(|(template, given)| {
-        let declarations = template.declarations();
-        let sources = Sources { declarations: &declarations, file: given.file, supplied: &[], overrides: given.overrides };
-        parameters::merge(sources).map_err(|found| problems.extend(found)).ok()
+    let parameters = lab.as_ref().zip(template.as_ref()).zip(given).and_then(|((lab, template), given)| {
+        // The environment's own group is not known yet; templates look at the group's name and place only once they are deployed.
+        let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
+        deployment::merge_and_check(&mut problems, template, &given, &[], &context)
     });
     let inputs = address.zip(template).zip(parameters).map(|((address, template), parameters)| Inputs {
         address,

@@ -1,18 +1,22 @@
 //! What the Create VM task is given, checked before anything is sent.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     agent::Agent,
-    devtestlab::virtual_machine::{name_limit, name_problem, numbered_name},
+    devtestlab::{
+        Kind, Lab,
+        virtual_machine::{name_limit, name_problem, numbered_name},
+    },
     tasks::{
-        deployment::{self, ParameterInputs, TemplateFile},
+        deployment::{self, TemplateFile},
         error::{Error, Problems},
-        parameters::{self, Declaration, Origin, Parameters, Sources, Supplied},
+        parameters::{Origin, Parameters, Supplied},
         session::{CommonInputs, common_inputs},
     },
+    template::{self, Context, Template},
 };
 
 /// All inputs of the task's own.
@@ -70,12 +74,13 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let wait = problems.take(agent.number_input("WaitMinutesForApplyArtifacts", 0..=1440));
     let retry = retry(agent, &mut problems);
 
-    let lab_name = lab.map(|lab| lab.name().to_owned()).unwrap_or_default();
-    let merged = match (&wanted_name, &template, &given) {
-        (Some(name), Some(template), Some(given)) => merge(&mut problems, &template.declarations(), given, name, &lab_name),
-        _ => None,
-    };
-    let os = template.as_ref().and_then(|template| os_type(template.value(), merged.as_ref()));
+    let mut merged = None;
+    let mut os = None;
+    if let (Some(lab), Some(name), Some(file), Some(given)) = (&lab, &wanted_name, &template, &given) {
+        let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
+        merged = deployment::merge_and_check(&mut problems, file, given, &supplied(name, lab), &context);
+        os = merged.as_ref().and_then(|parameters| os_type(&file.template, parameters, &context));
+    }
     if let Some(name) = &wanted_name {
         check_name(&mut problems, name, merged.as_ref(), os.as_deref());
     }
@@ -94,10 +99,10 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
 
 #[allow(clippy::option_option, reason = "the outer one is None when an input is wrong")]
 fn retry(agent: &Agent, problems: &mut Problems) -> Option<Option<Retry>> {
+    let count = problems.take(agent.number_input("RetryCount", 0..=100))?.unwrap_or(3);
     if !agent.boolean_input("RetryOnFailure") {
         return Some(None);
     }
-    let count = problems.take(agent.number_input("RetryCount", 1..=10))?.unwrap_or(3);
     Some(Some(Retry {
         count,
         delete_vm: agent.boolean_input("DeleteFailedLabVMBeforeRetry"),
@@ -106,21 +111,14 @@ fn retry(agent: &Agent, problems: &mut Problems) -> Option<Option<Retry>> {
     }))
 }
 
-fn merge(
-    problems: &mut Problems,
-    declarations: &[Declaration],
-    given: &ParameterInputs,
-    vm_name: &str,
-    lab_name: &str,
-) -> Option<Parameters> {
-    let supplied = [
+/// What the task knows by itself.
+fn supplied<'a>(vm_name: &'a str, lab: &'a Lab) -> [Supplied<'a>; 3] {
+    [
         Supplied { name: "newVMName", value: vm_name, yields_to_file: false },
-        Supplied { name: "labName", value: lab_name, yields_to_file: false },
+        Supplied { name: "labName", value: lab.name(), yields_to_file: false },
         // The samples' word for the same: a file that is kept with its template may name another lab on purpose.
-        Supplied { name: "existingLabName", value: lab_name, yields_to_file: true },
-    ];
-    let ParameterInputs { file, overrides } = given.clone();
-    parameters::merge(Sources { declarations, file, supplied: &supplied, overrides }).map_err(|found| problems.extend(found)).ok()
+        Supplied { name: "existingLabName", value: lab.name(), yields_to_file: true },
+    ]
 }
 
 /// Checks the name that counts: an override of `newVMName` goes before the input.
@@ -137,26 +135,18 @@ fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameter
 }
 
 /// The operating system of the image that the template's virtual machine is made from, where the template tells.
-fn os_type(template: &Value, parameters: Option<&Parameters>) -> Option<String> {
-    let reference = find_key(template.get("resources")?, "galleryImageReference")?;
-    let written = find_key(reference, "osType")?.as_str()?;
-    let Some(name) = written.strip_prefix("[parameters('").and_then(|rest| rest.strip_suffix("')]")) else {
-        return Some(written.to_owned());
-    };
-    match parameters.and_then(|parameters| parameters.text(name)) {
-        Some(value) => Some(value.to_owned()),
-        None => template.pointer(&format!("/parameters/{name}/defaultValue"))?.as_str().map(str::to_owned),
-    }
+fn os_type(template: &Arc<Template>, parameters: &Parameters, context: &Context) -> Option<String> {
+    let evaluation = template::evaluate(template, &parameters.for_deployment(), context, &template::Offline).ok()?;
+    let machines = evaluation
+        .resources
+        .iter()
+        .filter(|resource| resource["type"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(Kind::VirtualMachine.resource_type())));
+    let mut images = machines.filter_map(|machine| member(machine.get("properties")?, "galleryImageReference"));
+    let written = images.find_map(|image| member(image, "osType")?.as_str())?;
+    (!written.starts_with('[')).then(|| written.to_owned())
 }
 
-fn find_key<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key))
-            .map(|(_, found)| found)
-            .or_else(|| members.values().find_map(|member| find_key(member, key))),
-        Value::Array(items) => items.iter().find_map(|item| find_key(item, key)),
-        _ => None,
-    }
+/// A member of an object; templates spell Azure's names in any case.
+fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, found)| found)
 }
