@@ -39,6 +39,9 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Reads a whole file.
     fn read_file(&self, path: &str) -> Result<Vec<u8>, FileError>;
 
+    /// The files below a folder, at any depth: paths relative to it, written with `/`, ordered.
+    fn list_files(&self, folder: &str) -> Result<Vec<String>, FileError>;
+
     /// Writes a whole file, making the folders above it.
     fn write_file(&self, path: &str, contents: &[u8]) -> Result<(), FileError>;
 

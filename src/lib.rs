@@ -8,6 +8,7 @@ pub mod agent;
 pub mod arm;
 pub mod compute;
 pub mod devtestlab;
+pub mod factory;
 pub mod host;
 pub mod resources;
 pub mod tasks;

@@ -93,6 +93,10 @@ impl Host for JsHost {
         }
     }
 
+    fn list_files(&self, folder: &str) -> Result<Vec<String>, FileError> {
+        self.object.list_files(folder).map_err(|error| file_error(&error.into()))
+    }
+
     fn write_file(&self, path: &str, contents: &[u8]) -> Result<(), FileError> {
         self.object.write_file(path, contents).map_err(|error| file_error(&error.into()))
     }

@@ -111,6 +111,13 @@ impl Host for NativeHost {
         fs::read(path).map_err(|error| file_error(&error))
     }
 
+    fn list_files(&self, folder: &str) -> Result<Vec<String>, FileError> {
+        let mut files = Vec::new();
+        collect_files(&self.resolve(folder), "", &mut files).map_err(|error| file_error(&error))?;
+        files.sort();
+        Ok(files)
+    }
+
     fn write_file(&self, path: &str, contents: &[u8]) -> Result<(), FileError> {
         let path = self.resolve(path);
         if let Some(folder) = path.parent() {
@@ -144,6 +151,20 @@ impl Host for NativeHost {
 /// Windows takes a variable's name without regard to case.
 fn variable_key(name: &str) -> String {
     if cfg!(windows) { name.to_ascii_uppercase() } else { name.to_owned() }
+}
+
+/// Links to folders are not followed: they may lead in a circle.
+fn collect_files(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect_files(&entry.path(), &format!("{path}/"), files)?;
+        } else if entry.path().is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn file_error(error: &io::Error) -> FileError {
@@ -381,6 +402,18 @@ mod tests {
         waiting.await;
         host.cancelled().await;
         assert!(host.is_cancelled());
+    }
+
+    #[test]
+    fn files_are_listed_at_any_depth_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path).to_string_lossy().into_owned();
+        let host = host(&[], &Canceller::new());
+        for file in ["b.json", "a/deep/c d.json", "a/B.json"] {
+            host.write_file(&at(file), b"{}").unwrap();
+        }
+        assert_eq!(host.list_files(&at("")).unwrap(), ["a/B.json", "a/deep/c d.json", "b.json"]);
+        assert_eq!(host.list_files(&at("none")), Err(FileError::NotFound));
     }
 
     #[test]

@@ -313,6 +313,13 @@ impl Host for Handle {
         self.host.state().files.get(path).cloned().ok_or(FileError::NotFound)
     }
 
+    fn list_files(&self, folder: &str) -> Result<Vec<String>, FileError> {
+        let below = format!("{folder}/");
+        let state = self.host.state();
+        let files: Vec<_> = state.files.keys().filter_map(|path| Some(path.strip_prefix(&below)?.to_owned())).collect();
+        if files.is_empty() { Err(FileError::NotFound) } else { Ok(files) }
+    }
+
     fn write_file(&self, path: &str, contents: &[u8]) -> Result<(), FileError> {
         if self.host.state().unwritable {
             return Err(FileError::PermissionDenied);

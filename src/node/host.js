@@ -14,6 +14,7 @@ function createHost(panicked) {
     removeVariable: (name) => void delete process.env[name],
     elapsedMilliseconds: () => performance.now(),
     readFile: (file) => fs.readFileSync(file),
+    listFiles: (folder) => listFiles(folder, '').sort(),
     writeFile,
     joinPath: (folder, file) => (path.isAbsolute(file) ? path.normalize(file) : path.join(folder, file)),
     isDirectory: (file) => fs.statSync(file, { throwIfNoEntry: false })?.isDirectory() ?? false,
@@ -24,6 +25,15 @@ function createHost(panicked) {
     startTimer,
     send,
   };
+}
+
+// Links to folders are not followed: they may lead in a circle.
+function listFiles(folder, prefix) {
+  return fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) return listFiles(file, `${prefix}${entry.name}/`);
+    return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ? [prefix + entry.name] : [];
+  });
 }
 
 function writeFile(file, contents) {

@@ -29,6 +29,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = readFile)]
     pub fn read_file(this: &HostObject, path: &str) -> Result<Uint8Array, JsValue>;
 
+    /// The files below a folder, relative to it and written with `/`; throws what Node's `fs` throws.
+    #[wasm_bindgen(method, catch, js_name = listFiles)]
+    pub fn list_files(this: &HostObject, folder: &str) -> Result<Vec<String>, JsValue>;
+
     /// Writes a whole file; throws what Node's `fs` throws. The bytes are a view of the engine's memory, valid during the call only.
     #[wasm_bindgen(method, catch, js_name = writeFile)]
     pub fn write_file(this: &HostObject, path: &str, contents: &[u8]) -> Result<(), JsValue>;

@@ -1,0 +1,146 @@
+//! What a factory does unless it is told otherwise.
+
+use std::time::Duration;
+
+use crate::factory::names::ImagePath;
+
+/// The state of an image's operating system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase"))]
+pub enum OsState {
+    /// Sysprep or deprovisioning ran: users, computer name and registry hives are gone.
+    #[default]
+    Generalized,
+    /// An exact copy of the disk, with its users and its computer name.
+    Specialized,
+}
+
+/// The operating system of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub enum OsType {
+    /// Windows, generalized by `windows-sysprep`.
+    Windows,
+    /// Linux, generalized by `linux-deprovision`.
+    Linux,
+}
+
+impl OsType {
+    /// Azure's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Windows => "Windows",
+            Self::Linux => "Linux",
+        }
+    }
+
+    /// Reads Azure's word, without case.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Windows, Self::Linux].into_iter().find(|os| os.name().eq_ignore_ascii_case(text))
+    }
+
+    /// The artifact that generalizes a virtual machine.
+    pub fn generalizing_artifact(self) -> &'static str {
+        match self {
+            Self::Windows => "windows-sysprep",
+            Self::Linux => "linux-deprovision",
+        }
+    }
+}
+
+/// The defaults of `factory.json`, with those of the documents below them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How many good images of a golden image a lab keeps.
+    pub retention: u32,
+    /// The most Azure operations in flight together.
+    pub max_concurrent: u32,
+    /// The longest time for one virtual machine, from its deployment to its capture.
+    pub timeout: Duration,
+    /// The part of a lab's factory images, from 0 to 1, that may be deleted without being allowed to.
+    pub deleted_share: f64,
+    /// The virtual machines' size.
+    pub vm_size: String,
+    /// The administrator's name.
+    pub machine_user_name: String,
+    /// The artifact source that holds the generalizing artifacts.
+    pub artifact_source: String,
+    /// Whether the generalizing artifact is appended to a template's artifacts.
+    pub append_artifact: bool,
+    /// The images' state.
+    pub os_state: OsState,
+    /// What is different for some golden images, by image path or folder; later ones win.
+    pub images: Vec<(ImagePath, ImageOverride)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retention: 1,
+            max_concurrent: 20,
+            timeout: Duration::from_secs(30 * 60),
+            deleted_share: 0.5,
+            vm_size: "Standard_D2s_v5".to_owned(),
+            machine_user_name: "factory".to_owned(),
+            artifact_source: "public repo".to_owned(),
+            append_artifact: true,
+            os_state: OsState::Generalized,
+            images: Vec::new(),
+        }
+    }
+}
+
+/// What is different for one golden image or folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageOverride {
+    /// The virtual machine's size.
+    pub vm_size: Option<String>,
+    /// The operating system, where the template does not say it.
+    pub os_type: Option<OsType>,
+    /// The image's state.
+    pub os_state: Option<OsState>,
+    /// The longest time for the virtual machine.
+    pub timeout: Option<Duration>,
+    /// Whether the generalizing artifact is appended.
+    pub append_artifact: Option<bool>,
+}
+
+/// What holds for one golden image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// The virtual machine's size; `None` is the factory's.
+    pub vm_size: Option<String>,
+    /// The operating system, where the template does not say it.
+    pub os_type: Option<OsType>,
+    /// The image's state.
+    pub os_state: OsState,
+    /// The longest time for the virtual machine; `None` is the factory's.
+    pub timeout: Option<Duration>,
+    /// The artifact source that holds the generalizing artifact, when that is to be appended.
+    pub generalize_from: Option<String>,
+}
+
+impl Settings {
+    /// What holds for one golden image.
+    pub fn of_image(&self, path: &ImagePath) -> ImageSettings {
+        let mut merged = ImageOverride::default();
+        for (_, other) in self.images.iter().filter(|(listed, _)| path.is_listed_by(listed)) {
+            merged = ImageOverride {
+                vm_size: other.vm_size.clone().or(merged.vm_size),
+                os_type: other.os_type.or(merged.os_type),
+                os_state: other.os_state.or(merged.os_state),
+                timeout: other.timeout.or(merged.timeout),
+                append_artifact: other.append_artifact.or(merged.append_artifact),
+            };
+        }
+        let os_state = merged.os_state.unwrap_or(self.os_state);
+        let appends = os_state == OsState::Generalized && merged.append_artifact.unwrap_or(self.append_artifact);
+        ImageSettings {
+            vm_size: merged.vm_size,
+            os_type: merged.os_type,
+            os_state,
+            timeout: merged.timeout,
+            generalize_from: appends.then(|| self.artifact_source.clone()),
+        }
+    }
+}

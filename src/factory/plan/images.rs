@@ -1,0 +1,170 @@
+//! Which virtual machines are made, captured, and copied to which labs.
+
+use std::collections::BTreeSet;
+
+use time::{Duration, OffsetDateTime};
+
+use super::{Build, Capture, Distribute, Kept, Options, Plan, Problem, Scope, labs};
+use crate::factory::{
+    configuration::{Configuration, Receiver},
+    golden_image::GoldenImage,
+    inventory::{Image, Inventory, Lab, State, Vm},
+    names::{ImagePath, image_name, vm_names},
+};
+
+/// How old a virtual machine of another run may be to be gone on with; an older one misses what its base image has gained since.
+const ADOPTION: Duration = Duration::hours(24);
+
+/// Plans building and capturing; notes what of this run is done already.
+pub(super) fn plan_images(
+    plan: &mut Plan,
+    configuration: &Configuration,
+    inventory: &Inventory,
+    options: &Options,
+    paths: &BTreeSet<ImagePath>,
+    now: OffsetDateTime,
+) {
+    let factory = &inventory.factory;
+    let vm_names = vm_names(configuration.images.iter().map(|image| &image.path), &names_of_others(configuration, factory));
+    let taken: BTreeSet<_> = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_lowercase())).collect();
+    for image in configuration.images.iter().filter(|image| paths.contains(&image.path)) {
+        if !matches!(options.scope, Scope::Run | Scope::Build | Scope::Capture) {
+            continue;
+        }
+        if let Some(problem) = &image.problem {
+            plan.problems.push(Problem { image_path: Some(image.path.clone()), image: None, lab: None, error: problem.clone() });
+            continue;
+        }
+        let path = image.path.clone();
+        if let Some(done) = captured(factory, &path, &options.run_id) {
+            let reason = "this run has captured it already".to_owned();
+            plan.captured.push(Capture { image_path: path, image: done.name.clone(), vm: String::new(), reason });
+            continue;
+        }
+        let capture = |vm: &str, reason: &str| Capture {
+            image_path: path.clone(),
+            image: image_name(&path, now.date(), &taken),
+            vm: vm.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let adopted = factory.vms.iter().find(|vm| is_adopted(vm, image, options, now));
+        if let Some(vm) = adopted {
+            let reason = match vm.tags.run_id.as_deref() {
+                Some(run) if run == options.run_id => "this run has made the virtual machine already".to_owned(),
+                Some(run) => format!("goes on with the virtual machine of run '{run}'"),
+                None => "the virtual machine bears its ImagePath".to_owned(),
+            };
+            if options.scope != Scope::Build {
+                plan.capture.push(capture(&vm.name, &reason));
+            }
+            continue;
+        }
+        if options.scope == Scope::Capture {
+            continue;
+        }
+        let Some(vm) = vm_names.get(&path) else { continue };
+        plan.build.push(Build { image_path: path.clone(), vm: vm.clone(), reason: "every run builds every golden image anew".to_owned() });
+        let in_the_way = factory.vms.iter().filter(|old| old.tags.image_path.as_ref() == Some(&path) && !old.tags.ignored);
+        plan.replaced.extend(in_the_way.map(|old| (path.clone(), old.name.clone())));
+        if options.scope == Scope::Run {
+            plan.capture.push(capture(vm, "it is built in this run"));
+        }
+    }
+}
+
+/// The names (in lower case) of the lab's virtual machines that do not make room for the factory's own.
+fn names_of_others(configuration: &Configuration, factory: &Lab) -> BTreeSet<String> {
+    let is_replaceable = |vm: &&Vm| !vm.tags.ignored && vm.tags.image_path.as_ref().is_some_and(|path| configuration.image(path).is_some());
+    factory.vms.iter().filter(|vm| !is_replaceable(vm)).map(|vm| vm.name.to_lowercase()).collect()
+}
+
+/// The image of a golden image that this run has captured, whole or still under way.
+fn captured<'a>(factory: &'a Lab, path: &ImagePath, run_id: &str) -> Option<&'a Image> {
+    factory.images.iter().find(|image| {
+        image.tags.image_path.as_ref() == Some(path) && image.tags.run_id.as_deref() == Some(run_id) && image.state != State::Failed
+    })
+}
+
+/// Whether the run goes on with a virtual machine rather than making a new one.
+fn is_adopted(vm: &Vm, image: &GoldenImage, options: &Options, now: OffsetDateTime) -> bool {
+    if vm.tags.ignored || vm.state == State::Failed || vm.tags.image_path.as_ref() != Some(&image.path) {
+        return false;
+    }
+    let is_own = vm.tags.run_id.as_deref() == Some(options.run_id.as_str());
+    let is_same = vm.tags.fingerprint.as_deref() == Some(image.fingerprint.as_str());
+    let is_recent = vm.created.is_some_and(|created| now - created < ADOPTION);
+    // The documents capture every virtual machine that bears an ImagePath.
+    is_own || (is_same && is_recent) || options.scope == Scope::Capture
+}
+
+/// Plans the copies: of this run's images in a whole run, otherwise of the newest good ones.
+pub(super) fn plan_distribution(
+    plan: &mut Plan,
+    configuration: &Configuration,
+    inventory: &Inventory,
+    options: &Options,
+    paths: &BTreeSet<ImagePath>,
+) {
+    let sources: Vec<(ImagePath, String)> = if options.scope == Scope::Run {
+        plan.capture.iter().chain(&plan.captured).map(|capture| (capture.image_path.clone(), capture.image.clone())).collect()
+    } else {
+        paths.iter().filter_map(|path| Some((path.clone(), newest_good(&inventory.factory, path)?.name.clone()))).collect()
+    };
+    for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+        for (path, image) in sources.iter().filter(|(path, _)| receiver.lists(path)) {
+            distribute(plan, inventory, &target.id, target.lab.as_ref(), path, image);
+        }
+        if options.scope == Scope::Distribute {
+            warn_of_images_to_come(plan, receiver, paths, &sources);
+        }
+    }
+}
+
+fn warn_of_images_to_come(plan: &mut Plan, receiver: &Receiver, paths: &BTreeSet<ImagePath>, sources: &[(ImagePath, String)]) {
+    for path in paths.iter().filter(|path| receiver.lists(path) && !sources.iter().any(|(source, _)| source == *path)) {
+        plan.warnings.push(format!("the factory has no good image of '{path}' for lab '{}' yet", receiver.lab_name));
+    }
+}
+
+/// The newest good image of a golden image.
+fn newest_good<'a>(factory: &'a Lab, path: &ImagePath) -> Option<&'a Image> {
+    let good = factory
+        .images
+        .iter()
+        .filter(|image| image.tags.image_path.as_ref() == Some(path) && image.state == State::Succeeded && !image.tags.ignored);
+    good.max_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)))
+}
+
+fn distribute(plan: &mut Plan, inventory: &Inventory, id: &str, lab: Result<&Lab, &String>, path: &ImagePath, image: &str) {
+    let problem =
+        |error: String| Problem { image_path: Some(path.clone()), image: Some(image.to_owned()), lab: Some(id.to_owned()), error };
+    let lab = match lab {
+        Ok(lab) => lab,
+        Err(error) => return plan.problems.push(problem(error.clone())),
+    };
+    let factory = &inventory.factory;
+    if lab.id == factory.id {
+        return;
+    }
+    let mut kept = |reason: &str| {
+        plan.kept.push(Kept { image: Some(image.to_owned()), vm: None, lab: id.to_owned(), reason: reason.to_owned() });
+    };
+    let reason = match lab.image(image) {
+        None => format!("the lab lists '{path}' and does not have it"),
+        Some(there) if there.tags.image_path.as_ref() != Some(path) => {
+            let error = format!("the lab has an image '{image}' that the factory did not make: rename or delete it");
+            return plan.problems.push(problem(error));
+        }
+        Some(there) if there.tags.ignored => return kept("it is tagged FactoryIgnore"),
+        Some(there) if there.state == State::Succeeded => return kept("the lab has it"),
+        Some(there) if there.state == State::Changing => "it is being copied: waits for that".to_owned(),
+        Some(_) => "the copy that is there failed: makes it anew".to_owned(),
+    };
+    if !lab.location.eq_ignore_ascii_case(&factory.location) {
+        return plan.problems.push(problem(format!(
+            "the lab is in region '{}', the factory's lab in '{}': a custom image is made of a disk in its own region. Remedy: a factory lab in '{0}', with a Labs.json of its own",
+            lab.location, factory.location
+        )));
+    }
+    plan.distribute.push(Distribute { image: image.to_owned(), lab: id.to_owned(), image_path: path.clone(), reason });
+}

@@ -1,0 +1,115 @@
+//! Which images are deleted, seen from after the plan's own copies have arrived; and the guard against deleting too many.
+
+use time::OffsetDateTime;
+
+use super::{Guard, Kept, Options, Plan, Problem, Retire};
+use crate::factory::{
+    configuration::Configuration,
+    inventory::{Backing, Image, Inventory, Lab, State, Tags},
+    names::ImagePath,
+    retention::{Listing, Verdict, verdicts},
+};
+
+/// Plans the deletion of images in every lab that could be read.
+pub(super) fn plan_retirement(
+    plan: &mut Plan,
+    configuration: &Configuration,
+    inventory: &Inventory,
+    options: &Options,
+    now: OffsetDateTime,
+) {
+    if configuration.images.is_empty() {
+        let error = "the configuration has no golden image, by which every image would look superfluous: nothing is retired".to_owned();
+        return plan.problems.push(Problem { image_path: None, image: None, lab: None, error });
+    }
+    let exists = |path: &ImagePath| configuration.image(path).is_some();
+    retire(
+        plan,
+        configuration,
+        (&inventory.factory, true),
+        options,
+        now,
+        |path| if exists(path) { Listing::Listed } else { Listing::Gone },
+    );
+    for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+        let failed = |error: &str| Problem { image_path: None, image: None, lab: Some(target.id.clone()), error: error.to_owned() };
+        match &target.lab {
+            Err(error) => {
+                // A copy that failed for the same reason has told it already.
+                let problem = failed(error);
+                if !plan.problems.iter().any(|known| known.lab == problem.lab && known.error == problem.error) {
+                    plan.problems.push(problem);
+                }
+            }
+            Ok(lab) if lab.id == inventory.factory.id => {}
+            Ok(_) if !receiver.is_complete => {
+                plan.problems.push(failed("its image paths could not be read whole: nothing is retired in this lab"));
+            }
+            Ok(lab) => retire(plan, configuration, (lab, false), options, now, |path| match (exists(path), receiver.lists(path)) {
+                (false, _) => Listing::Gone,
+                (true, false) => Listing::Unlisted,
+                (true, true) => Listing::Listed,
+            }),
+        }
+    }
+}
+
+fn retire(
+    plan: &mut Plan,
+    configuration: &Configuration,
+    (lab, is_factory): (&Lab, bool),
+    options: &Options,
+    now: OffsetDateTime,
+    listing: impl Fn(&ImagePath) -> Listing,
+) {
+    let later = with_arrivals(plan, lab, is_factory, now);
+    let id = lab.id.to_string();
+    let mut deleted = 0;
+    for (image, verdict) in lab.images.iter().zip(verdicts(&later, options.retention, listing)) {
+        match (verdict, &image.tags.image_path) {
+            (Verdict::Retired(reason), Some(path)) => {
+                deleted += 1;
+                plan.retire.push(Retire { image: image.name.clone(), lab: id.clone(), image_path: path.clone(), reason });
+            }
+            (Verdict::Kept(reason), _) => {
+                let is_told = plan.kept.iter().any(|kept| kept.lab == id && kept.image.as_deref() == Some(&image.name));
+                if !is_told {
+                    plan.kept.push(Kept { image: Some(image.name.clone()), vm: None, lab: id.clone(), reason });
+                }
+            }
+            (Verdict::Retired(_), None) => {}
+        }
+    }
+    let images = later.images.iter().filter(|image| image.tags.image_path.is_some()).count();
+    if exceeds(deleted, images, configuration.settings.deleted_share) {
+        plan.guards.push(Guard { lab: id, deleted, images });
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "labs hold thousands of images, not 2^52")]
+fn exceeds(deleted: usize, images: usize, share: f64) -> bool {
+    deleted as f64 > images as f64 * share
+}
+
+/// The lab as it will be once the plan's captures and copies are there. They come last and are newer than all that is there, whatever the
+/// clocks say.
+fn with_arrivals(plan: &Plan, lab: &Lab, is_factory: bool, now: OffsetDateTime) -> Lab {
+    let newest = lab.images.iter().filter_map(|image| image.created).max();
+    let created = newest.map_or(now, |newest| now.max(newest + time::Duration::seconds(1)));
+    let captured = plan.capture.iter().filter(|_| is_factory).map(|capture| (&capture.image, &capture.image_path));
+    let copied = plan.distribute.iter().filter(|copy| lab.id.as_str().eq_ignore_ascii_case(&copy.lab));
+    let arrivals = captured.chain(copied.map(|copy| (&copy.image, &copy.image_path)));
+    let arrivals = arrivals.filter(|(name, _)| lab.image(name).is_none()).map(|(name, path)| Image {
+        name: name.clone(),
+        id: format!("{}/customimages/{name}", lab.id),
+        tags: Tags { image_path: Some(path.clone()), ..Tags::default() },
+        state: State::Succeeded,
+        created: Some(created),
+        os_type: None,
+        backing: Backing::default(),
+        description: String::new(),
+    });
+    let mut later = lab.clone();
+    later.images.extend(arrivals.collect::<Vec<_>>());
+    later
+}
