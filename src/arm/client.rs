@@ -287,8 +287,14 @@ impl Client {
     ) -> Result<(Response, bool), Error> {
         let begun = self.host.elapsed();
         let mut uncertain = false;
+        let mut refused = false;
         for attempt in 1.. {
             let outcome = self.exchange(url, method, body, describe).await?;
+            if !refused && matches!(&outcome, Ok(response) if response.status == 401) {
+                // The token was refused, perhaps before its time. The next try gets another.
+                refused = true;
+                continue;
+            }
             let mut headers = Vec::new();
             let failure = match &outcome {
                 Ok(response) if response.is_success() => None,

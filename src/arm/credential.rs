@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -63,28 +63,31 @@ pub fn credential(
     identity: Identity,
     register: SecretRegistrar,
 ) -> Result<Arc<dyn TokenCredential>, Error> {
-    let client_options = client_options(host, cloud);
-    let inner: Arc<dyn TokenCredential> = match identity.proof {
-        Proof::Secret(secret) => {
-            let options = ClientSecretCredentialOptions { client_options };
-            ClientSecretCredential::new(&identity.tenant_id, identity.client_id, secret, Some(options)).map_err(|error| unusable(&error))?
-        }
+    let options = client_options(host, cloud);
+    let make: Maker = match identity.proof {
+        Proof::Secret(secret) => Box::new(move || {
+            let options = ClientSecretCredentialOptions { client_options: options.clone() };
+            Ok(ClientSecretCredential::new(&identity.tenant_id, identity.client_id.clone(), secret.clone(), Some(options))?)
+        }),
         Proof::Federation { request_uri, system_access_token } => {
             let url = Url::parse(&request_uri).ok().filter(|url| url.scheme() == "https");
             let url = url.ok_or_else(|| Error::Address { request: "the pipeline's token".to_owned(), url: scrub::url(&request_uri) })?;
-            let assertion = PipelineToken {
+            let token = PipelineToken {
                 host: Arc::clone(host),
                 client: host.http_client(),
                 url,
                 system_access_token,
                 register: Arc::clone(&register),
             };
-            let options = ClientAssertionCredentialOptions { client_options };
-            ClientAssertionCredential::new(identity.tenant_id, identity.client_id, assertion, Some(options))
-                .map_err(|error| unusable(&error))?
+            Box::new(move || {
+                let options = ClientAssertionCredentialOptions { client_options: options.clone() };
+                let (tenant_id, client_id) = (identity.tenant_id.clone(), identity.client_id.clone());
+                Ok(ClientAssertionCredential::new(tenant_id, client_id, token.clone(), Some(options))?)
+            })
         }
     };
-    Ok(Arc::new(Registering { inner, register, last: Mutex::default() }))
+    let inner = make().map_err(|error| unusable(&error))?;
+    Ok(Arc::new(Renewing { make, register, state: Mutex::new(State { inner, last: None }) }))
 }
 
 fn unusable(error: &azure_core::Error) -> Error {
@@ -136,34 +139,67 @@ impl Policy for OutOfOrder {
     }
 }
 
-/// Registers each new access token as a secret.
-struct Registering {
-    inner: Arc<dyn TokenCredential>,
+/// Makes a credential without a cache behind it.
+type Maker = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync>;
+
+/// Registers each new access token as a secret, and gets another when the resource manager refuses one before its time.
+///
+/// The pipeline's bearer policy keeps a token until it is due or refused. So whoever asks again for the scopes of a token that is not yet
+/// due has had it refused; `azure_identity` would hand it out again from its cache.
+struct Renewing {
+    make: Maker,
     register: SecretRegistrar,
-    last: Mutex<Option<Secret>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    inner: Arc<dyn TokenCredential>,
+    last: Option<(Vec<String>, AccessToken)>,
+}
+
+/// The bearer policy asks for another token when so little time is left.
+const DUE: time::Duration = time::Duration::minutes(5);
+
+impl Renewing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The credential to ask: a fresh one when the last token was refused.
+    fn inner(&self, scopes: &[&str]) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        let mut state = self.state();
+        let now = azure_core::time::OffsetDateTime::now_utc();
+        let refused = state.last.as_ref().is_some_and(|(asked, token)| asked == scopes && token.expires_on > now + DUE);
+        if refused {
+            state.inner = (self.make)()?;
+            state.last = None;
+        }
+        Ok(Arc::clone(&state.inner))
+    }
 }
 
 #[async_trait]
-impl TokenCredential for Registering {
+impl TokenCredential for Renewing {
     async fn get_token(&self, scopes: &[&str], options: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let token = self.inner.get_token(scopes, options).await?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref() != Some(&token.token) {
+        let inner = self.inner(scopes)?;
+        let token = inner.get_token(scopes, options).await?;
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let last = self.state().last.replace((scopes, token.clone()));
+        if !last.is_some_and(|(_, last)| last.token == token.token) {
             (self.register)(token.token.secret());
-            *last = Some(token.token.clone());
         }
-        drop(last);
         Ok(token)
     }
 }
 
-impl fmt::Debug for Registering {
+impl fmt::Debug for Renewing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Registering").field(&self.inner).finish()
+        formatter.write_str("Renewing")
     }
 }
 
 /// The pipeline's own token for a connection, asked for anew each time: it lives for minutes only.
+#[derive(Clone)]
 struct PipelineToken {
     host: Arc<dyn Host>,
     client: Arc<dyn HttpClient>,

@@ -9,8 +9,12 @@ pub(super) fn of(error: &Error) -> Option<String> {
             let known = details.iter().rev().find_map(|detail| by_code(detail, message));
             known.or_else(|| by_status(*status))
         }
-        Error::SignIn { code, message, .. } => sign_in(code.as_deref(), message).map(str::to_owned),
-        Error::Connection { source, .. } => connection(source).map(str::to_owned),
+        Error::SignIn { code: Some(code), .. } => Some(sign_in(code).to_owned()),
+        Error::SignIn { code: None, message, source } => {
+            let below = source.as_ref().map(|source| source.chain()).unwrap_or_default();
+            connection(&format!("{message}: {below}")).map(str::to_owned)
+        }
+        Error::Connection { source, .. } => connection(&source.chain()).map(str::to_owned),
         Error::DeadlineExceeded { .. } => Some(
             "the operation may still succeed in Azure: look at the resource there, then run the step again or allow it more time"
                 .to_owned(),
@@ -106,37 +110,33 @@ fn role(message: &str) -> String {
     )
 }
 
-fn sign_in(code: Option<&str>, message: &str) -> Option<&'static str> {
-    Some(match code {
-        Some("AADSTS7000215") => "the secret is wrong: the service connection must hold the secret's value, not its id; renew it there",
-        Some("AADSTS7000222") => {
+fn sign_in(code: &str) -> &'static str {
+    match code {
+        "AADSTS7000215" => "the secret is wrong: the service connection must hold the secret's value, not its id; renew it there",
+        "AADSTS7000222" => {
             "the secret has expired: make a new one in the application's registration and store it in the service connection, or convert the connection to workload identity federation"
         }
-        Some("AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213" | "AADSTS7002111" | "AADSTS7002138") => {
+        "AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213" | "AADSTS7002111" | "AADSTS7002138" => {
             "no federated credential of the application matches this connection: add one with the issuer and subject that the service connection shows"
         }
-        Some("AADSTS700016" | "AADSTS700024" | "AADSTS7000112") => {
+        "AADSTS700016" | "AADSTS700024" | "AADSTS7000112" => {
             "check the application (client) id and the tenant of the service connection: the application may be deleted or disabled, or the clock wrong"
         }
-        Some("AADSTS90002" | "AADSTS900021" | "AADSTS900023") => "check the tenant id of the service connection",
-        Some("AADSTS500011" | "AADSTS65001") => {
+        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" => "check the tenant id of the service connection",
+        "AADSTS500011" | "AADSTS65001" => {
             "the tenant does not know this cloud's resource manager: check the service connection's environment"
         }
-        Some("AADSTS53003" | "AADSTS530035") => {
+        "AADSTS53003" | "AADSTS530035" => {
             "a Conditional Access policy blocks the sign-in: exempt the service connection's principal or the agent's address"
         }
-        Some(_) => {
-            "look the code up at https://login.microsoftonline.com/error, and verify the service connection in the project's settings"
-        }
-        None if error::is_certificate_problem(message) => CERTIFICATE,
-        None => return None,
-    })
+        _ => "look the code up at https://login.microsoftonline.com/error, and verify the service connection in the project's settings",
+    }
 }
 
 const CERTIFICATE: &str = "the server's certificate is not trusted: give the agent your certificate authority (NODE_EXTRA_CA_CERTS, or --sslcacert when it is configured)";
 
-fn connection(cause: &error::Cause) -> Option<&'static str> {
-    let text = cause.chain().to_ascii_lowercase();
+fn connection(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
     let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
     if error::is_certificate_problem(&text) {
         Some(CERTIFICATE)

@@ -77,6 +77,37 @@ async fn an_expiring_token_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_refused_before_its_time_is_replaced_once() {
+    let refused = || {
+        let error = json!({"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry has passed."}});
+        on("GET", "https://arm.example/x").reply(401, &error)
+    };
+    let (host, client, _) = set_up(false, vec![token(3600, "token-1"), refused(), token(3600, "token-2"), answer(), answer()]);
+    client.send(anything()).await.unwrap();
+    client.send(anything()).await.unwrap();
+    assert_eq!(host.sent()[3].headers["authorization"], "Bearer token-2");
+
+    let (_host, client, _) = set_up(false, vec![token(3600, "token-1"), refused(), token(3600, "token-2"), refused()]);
+    let error = client.send(anything()).await.unwrap_err();
+    assert_eq!(error.code(), Some("ExpiredAuthenticationToken"));
+}
+
+#[tokio::test]
+async fn a_sign_in_service_that_cannot_be_reached_is_told_with_its_remedy() {
+    let table = [
+        ("getaddrinfo ENOTFOUND login.example", 6, "DNS"),
+        ("connect ECONNREFUSED 10.0.0.1:443", 6, "firewall"),
+        ("unable to get local issuer certificate", 1, "NODE_EXTRA_CA_CERTS"),
+    ];
+    for (problem, tries, remedy) in table {
+        let (_host, client, _) = set_up(false, (0..tries).map(|_| on("POST", TOKEN_PATH).refused(problem)).collect());
+        let text = report(&client.send(anything()).await.unwrap_err());
+        assert_eq!(text.matches(problem).count(), 1, "{text}");
+        assert!(text.contains("hint: ") && text.contains(remedy), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn federation_trades_the_pipelines_token() {
     let script = vec![on("POST", OIDC).reply(200, &json!({"oidcToken": "the-oidc-token"})), token(3600, "token-1"), answer()];
     let (host, client, registered) = set_up(true, script);
