@@ -22,6 +22,7 @@ pub mod run;
 pub mod step;
 pub mod target;
 pub mod task;
+pub mod template;
 pub mod variables;
 
 use std::{error::Error, ffi::OsString, fmt::Write as _, process::ExitCode};
@@ -57,6 +58,8 @@ enum Command {
     Task(task::Arguments),
     /// Serve an emulator of Azure Resource Manager and DevTest Labs until interrupted
     Emulator(emulator::Arguments),
+    /// Evaluate or check an ARM template
+    Template(template::Arguments),
 }
 
 /// How a command ended.
@@ -103,6 +106,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Task(arguments) => task::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(arguments).await,
+            Command::Template(arguments) => template::run(arguments),
         }
     });
     // What still runs (a connection, a reader of standard input) must not hold the program up.

@@ -39,7 +39,10 @@ mod path;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-pub use check::{Capture, Checked, Options as CheckOptions, check};
+pub use check::{
+    Capture, Checked, Options as CheckOptions, check,
+    lab::{Image, LabVirtualMachine, OsType, lab_virtual_machines, vm_name_problem},
+};
 pub use declare::{Parameter, ParameterType, Template, parameter_values};
 pub use deployment::{Deployment, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};

@@ -15,7 +15,7 @@ use super::{
     path,
 };
 
-/// The largest template, in bytes.
+/// The largest template, in bytes of its file.
 pub(crate) const MAX_SIZE: usize = 4 << 20;
 const MAX_PARAMETERS: usize = 256;
 const MAX_VARIABLES: usize = 256;
@@ -157,12 +157,23 @@ pub(crate) struct UserFunction {
 impl Template {
     /// Reads a template's declarations. All that is wrong with them is told, not the first alone.
     pub fn parse(document: Document) -> Result<Self, Vec<Finding>> {
+        let size = document.size();
+        if size > MAX_SIZE {
+            let message = format!("the template has {size} bytes, at most {MAX_SIZE} are allowed");
+            return Err(vec![Finding::at(&document, "", "RequestContentTooLarge", message)]);
+        }
         let value = document.value().clone();
         Self::within(Arc::new(document), String::new(), value)
     }
 
     /// Reads a template that stands somewhere in a document.
     pub(crate) fn within(document: Arc<Document>, base: String, value: Value) -> Result<Self, Vec<Finding>> {
+        let (template, findings) = Self::read(document, base, value);
+        if findings.is_empty() { Ok(template) } else { Err(findings) }
+    }
+
+    /// Reads a template as far as that goes, and tells what is wrong.
+    pub(crate) fn read(document: Arc<Document>, base: String, value: Value) -> (Self, Vec<Finding>) {
         let mut template = Self {
             document,
             base,
@@ -180,7 +191,7 @@ impl Template {
         template.read_variables(&value, &mut findings);
         template.read_functions(&value, &mut findings);
         template.value = value;
-        if findings.is_empty() { Ok(template) } else { Err(findings) }
+        (template, findings)
     }
 
     /// The parameters that the template declares, in its order.
@@ -249,7 +260,7 @@ impl Template {
         match member(value, "resources") {
             Some(Value::Array(_) | Value::Object(_)) => {}
             Some(found) => {
-                findings.push(self.finding(self.path("resources"), format!("'resources' must be an array, found {}", describe(found))))
+                findings.push(self.finding(self.path("resources"), format!("'resources' must be an array, found {}", describe(found))));
             }
             None => findings.push(self.finding(&self.base, "the template has no 'resources'")),
         }
@@ -261,21 +272,23 @@ impl Template {
         }
     }
 
+    fn declare_parameter(&mut self, parameter: Parameter, findings: &mut Vec<Finding>) {
+        let (name, path) = (&parameter.name, &parameter.path);
+        if self.parameter_index.insert(name.to_lowercase(), self.parameters.len()).is_some() {
+            findings.push(self.finding(path, format!("the parameter '{name}' is declared twice, names differ by more than casing")));
+        }
+        self.parameters.push(parameter);
+    }
+
     fn read_parameters(&mut self, value: &Value, findings: &mut Vec<Finding>) {
         let definitions = member(value, "definitions").cloned().unwrap_or_default();
         for (name, declared) in member(value, "parameters").and_then(Value::as_object).into_iter().flatten() {
             let path = path::join(&self.path("parameters"), name);
-            match Parameter::read(name, declared, &definitions, &path) {
-                Ok(parameter) => {
-                    if self.parameter_index.insert(name.to_lowercase(), self.parameters.len()).is_some() {
-                        findings.push(
-                            self.finding(&path, format!("the parameter '{name}' is declared twice, names differ by more than casing")),
-                        );
-                    }
-                    self.parameters.push(parameter);
-                }
-                Err(problem) => findings.push(self.finding(path, problem)),
-            }
+            let parameter = Parameter::read(name, declared, &definitions, &path).unwrap_or_else(|problem| {
+                findings.push(self.finding(path.clone(), problem));
+                Parameter::unknown(name, declared, path)
+            });
+            self.declare_parameter(parameter, findings);
         }
     }
 
@@ -349,7 +362,7 @@ impl Template {
             match (member(value, "value"), member(value, "reference")) {
                 (None, Some(_)) => {}
                 (None, None) => {
-                    findings.push(finding(path, format!("the parameter '{name}' is given neither a 'value' nor a 'reference'")))
+                    findings.push(finding(path, format!("the parameter '{name}' is given neither a 'value' nor a 'reference'")));
                 }
                 (Some(Value::Null), _) => {
                     if parameter.required() {
@@ -383,6 +396,24 @@ impl Template {
 }
 
 impl Parameter {
+    /// A parameter whose declaration is wrong: any value fits, so that nothing else is said of it.
+    fn unknown(name: &str, declared: &Value, path: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: ParameterType::SecureObject,
+            default_value: member(declared, "defaultValue").cloned(),
+            allowed_values: None,
+            min_value: None,
+            max_value: None,
+            min_length: None,
+            max_length: None,
+            nullable: false,
+            description: None,
+            path,
+            schema: Value::Null,
+        }
+    }
+
     fn read(name: &str, declared: &Value, definitions: &Value, path: &str) -> Result<Self, String> {
         let schema = resolved(declared, definitions)?;
         let kind = match member(&schema, "type").and_then(Value::as_str) {
@@ -475,7 +506,7 @@ fn conform(value: &Value, schema: &Value, definitions: &Value, at: String, depth
                 let each = prefix.and_then(|prefix| prefix.get(index)).or_else(|| member(&schema, "items"));
                 match each {
                     Some(Value::Bool(false)) => {
-                        found.push((path::at(&at, index), "the array has more elements than its type allows".to_owned()))
+                        found.push((path::at(&at, index), "the array has more elements than its type allows".to_owned()));
                     }
                     Some(each) => conform(item, each, definitions, path::at(&at, index), depth + 1, found),
                     None => {}
@@ -484,6 +515,10 @@ fn conform(value: &Value, schema: &Value, definitions: &Value, at: String, depth
         }
         _ => {}
     }
+}
+
+fn is_nullable(schema: &Value, definitions: &Value) -> bool {
+    resolved(schema, definitions).is_ok_and(|schema| member(&schema, "nullable").and_then(Value::as_bool).unwrap_or(false))
 }
 
 fn conform_object(
@@ -505,13 +540,8 @@ fn conform_object(
     for (name, each) in properties.into_iter().flatten() {
         match get(map, name) {
             Some(value) => conform(value, each, definitions, inside(at, name), depth + 1, found),
-            None => {
-                let optional =
-                    resolved(each, definitions).is_ok_and(|each| member(&each, "nullable").and_then(Value::as_bool).unwrap_or(false));
-                if !optional {
-                    found.push((at.to_owned(), format!("the property '{name}' is missing")));
-                }
-            }
+            None if !is_nullable(each, definitions) => found.push((at.to_owned(), format!("the property '{name}' is missing"))),
+            None => {}
         }
     }
     let Some(additional) = member(schema, "additionalProperties") else { return };

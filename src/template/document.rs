@@ -83,6 +83,11 @@ impl Document {
         &self.value
     }
 
+    /// How many bytes its text has; 0 for a document without a file.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
     /// The properties that an object has twice, by JSON path; the last one counts.
     pub fn duplicates(&self) -> &[(String, Position)] {
         &self.duplicates
@@ -166,7 +171,7 @@ fn raw_offset(text: &str, start: usize, offset: usize) -> usize {
 fn decode(bytes: &[u8]) -> Result<String, ParseError> {
     let fault = |problem: &str| ParseError { position: Position { line: 1, column: 1 }, problem: problem.to_owned() };
     let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
-        if bytes.len() % 2 != 0 {
+        if !bytes.len().is_multiple_of(2) {
             return Err(fault("the file ends in the middle of a UTF-16 character"));
         }
         char::decode_utf16(bytes.chunks_exact(2).map(|pair| read([pair[0], pair[1]])))
@@ -249,8 +254,8 @@ impl Parser<'_> {
                 self.at += c.len_utf8();
             } else if rest.starts_with("//") {
                 self.at += rest.find('\n').unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                match rest[2..].find("*/") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                match comment.find("*/") {
                     Some(end) => self.at += end + 4,
                     None => return Err(self.fault("the comment that starts here has no end, '*/' is missing")),
                 }

@@ -345,10 +345,19 @@ impl<'f> Frame<'f> {
         let value = match &parameter.default_value {
             None if parameter.nullable => Value::Null,
             None => return Err(Fault::unresolved(format!("the value for the template parameter '{}' is not provided", parameter.name))),
-            Some(default) => self.once("parameter", index, name, || {
-                let frame = Frame { place: Place::Default, turns: &[], bound: None, ..*self };
-                frame.value(default, &Trail::Start(&path::join(&parameter.path, "defaultValue")))
-            })?,
+            Some(default) => {
+                let value = self.once("parameter", index, name, || {
+                    let frame = Frame { place: Place::Default, turns: &[], bound: None, ..*self };
+                    frame.value(default, &Trail::Start(&path::join(&parameter.path, "defaultValue")))
+                });
+                match value {
+                    // By convention its default is the address that the template was downloaded from, which a template in a file has not.
+                    Err(_) if key == "_artifactslocation" && self.scope.context.template_link.is_none() => {
+                        return Err(Fault::unresolved("the template is not downloaded from anywhere: pass '_artifactsLocation'"));
+                    }
+                    value => value?,
+                }
+            }
         };
         Ok(Cow::Borrowed(self.scope.parameters[index].get_or_init(|| value)))
     }

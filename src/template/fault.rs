@@ -90,12 +90,10 @@ impl Budget {
     pub(crate) fn charge(&self, bytes: usize) -> Result<(), Fault> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-        match taken {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                self.0.store(0, Ordering::Relaxed);
-                Err(Fault::new(format!("evaluating the template produces more than {} MB of values, which is not allowed", WORK >> 20)))
-            }
+        if taken.is_ok() {
+            return Ok(());
         }
+        self.0.store(0, Ordering::Relaxed);
+        Err(Fault::new(format!("evaluating the template produces more than {} MB of values, which is not allowed", WORK >> 20)))
     }
 }

@@ -1,4 +1,5 @@
 //! The template functions: their names, how many arguments they take, and what runs them.
+#![allow(clippy::unnecessary_wraps, reason = "every function of the table has one shape")]
 
 mod array;
 mod cidr;
@@ -224,7 +225,8 @@ pub(crate) fn signature(function: &Function, given: usize) -> String {
 /// `, did you mean 'x'?` when there is a name that differs by a slip.
 pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     let wanted = name.to_lowercase();
-    let limit = (wanted.chars().count() / 3).clamp(1, 3);
+    let length = wanted.chars().count();
+    let limit = (length / 3).clamp(1, 3.max(length / 4));
     known
         .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)

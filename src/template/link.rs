@@ -1,8 +1,252 @@
-//! Linked templates put in place of their links, so that nothing need be uploaded.
+//! Linked templates put in place of their links, so that nothing need be uploaded before a deployment.
+//!
+//! Links are followed by `relativePath`, and by `uri` where that is built from the `_artifactsLocation` parameter or from the template's own
+//! address. Where a path leads is the caller's business: a function loads it.
 
-use super::{Document, Finding};
+use std::{collections::HashMap, sync::Arc};
 
-/// Puts the templates that a template links to, below its own folder, in place of the links.
-pub fn inline(document: Document, _load: &mut dyn FnMut(&str) -> Result<Option<Vec<u8>>, String>) -> Result<Document, Vec<Finding>> {
-    Ok(document)
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::{
+    Context, Document, Finding, ResourceGroup, Template,
+    declare::{MAX_SIZE, parameter_values},
+    evaluate::{Argument, Evaluator, Frame, Place, Scope},
+    fault::Budget,
+    functions::{member, resolve_uri},
+    offline::Offline,
+    path::{self, Trail},
+};
+
+/// Stands for the place that the templates are at.
+const BASE: &str = "https://templates.invalid/";
+/// How many templates may be linked, altogether.
+const MAX_LINKS: usize = 800;
+
+/// Loads a file by its path below the folder of the main template, with `/` between the parts; `None` when there is no such file.
+pub type Load<'l> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, String> + 'l;
+
+/// Puts the templates and parameter files that a template links to in place of the links, recursively, as nested deployments with a scope of their own.
+/// `name` is the template's own path below its folder. Links to what cannot be loaded, and to other places, stay as they are.
+///
+/// Refused are circles, paths that lead out of the folder, files that are no JSON, and more than 4 MB altogether.
+pub fn inline(document: Document, name: &str, load: &mut Load<'_>) -> Result<Document, Vec<Finding>> {
+    if !document.value().to_string().contains("Link\"") {
+        return Ok(document);
+    }
+    let mut inliner = Inliner { load, stack: vec![name.to_owned()], size: document.size(), links: 0, findings: Vec::new() };
+    let document = inliner.document(document);
+    if inliner.size > MAX_SIZE {
+        let message = format!("the template and what it links to have {} bytes, at most {MAX_SIZE} are allowed", inliner.size);
+        inliner.findings.push(Finding::at(&document, "", "RequestContentTooLarge", message));
+    }
+    if inliner.findings.is_empty() { Ok(document) } else { Err(inliner.findings) }
+}
+
+struct Inliner<'l, 'c> {
+    load: &'l mut Load<'c>,
+    /// The files that are being read, each linked from the one before.
+    stack: Vec<String>,
+    size: usize,
+    links: usize,
+    findings: Vec<Finding>,
+}
+
+/// A file put in place: its path in the document, its name, itself.
+type Included = (String, String, Document);
+
+impl Inliner<'_, '_> {
+    fn document(&mut self, mut document: Document) -> Document {
+        let mut value = document.value().clone();
+        let mut included = Vec::new();
+        self.template(&mut value, &document, "", &mut included);
+        document.include(value, included);
+        document
+    }
+
+    /// A template, in a document: the links of its resources and of the templates nested in it.
+    fn template(&mut self, template: &mut Value, document: &Document, base: &str, included: &mut Vec<Included>) {
+        let (read, _) = Template::read(Arc::new(document.clone()), base.to_owned(), template.clone());
+        let scope = scope(Arc::new(read), self.stack.last().map_or("", String::as_str));
+        if let Some(resources) = template.get_mut("resources") {
+            self.resources(resources, &path::join(base, "resources"), document, &scope, included);
+        }
+    }
+
+    fn resources(&mut self, resources: &mut Value, base: &str, document: &Document, scope: &Scope, included: &mut Vec<Included>) {
+        let each: Vec<(String, &mut Value)> = match resources {
+            Value::Array(items) => items.iter_mut().enumerate().map(|(index, item)| (path::at(base, index), item)).collect(),
+            Value::Object(map) => map.iter_mut().map(|(key, item)| (path::join(base, key), item)).collect(),
+            _ => return,
+        };
+        for (base, resource) in each {
+            let deployment = member(resource, "type")
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("Microsoft.Resources/deployments"));
+            if deployment {
+                if let Some(Value::Object(properties)) = resource.get_mut("properties") {
+                    self.deployment(properties, &path::join(&base, "properties"), document, scope, included);
+                }
+            } else if let Some(children) = resource.get_mut("resources") {
+                self.resources(children, &path::join(&base, "resources"), document, scope, included);
+            }
+        }
+    }
+
+    fn deployment(
+        &mut self,
+        properties: &mut Map<String, Value>,
+        base: &str,
+        document: &Document,
+        scope: &Scope,
+        included: &mut Vec<Included>,
+    ) {
+        if let Some(template) = properties.get_mut("template") {
+            return self.template(template, document, &path::join(base, "template"), included);
+        }
+        if let Some(link) = properties.get("parametersLink")
+            && let Some((_, linked)) = self.linked(link, &path::join(base, "parametersLink"), document, scope)
+        {
+            match parameter_values(&linked) {
+                Ok(values) => {
+                    properties.shift_remove("parametersLink");
+                    let own = properties.entry("parameters").or_insert_with(|| json!({}));
+                    if let Value::Object(own) = own {
+                        for (name, value) in values {
+                            own.entry(name).or_insert(value);
+                        }
+                    }
+                }
+                Err(finding) => self.findings.push(finding),
+            }
+        }
+        let Some(link) = properties.get("templateLink") else { return };
+        let at = path::join(base, "templateLink");
+        let Some((file, linked)) = self.linked(link, &at, document, scope) else { return };
+        self.stack.push(file.clone());
+        let linked = self.document(linked);
+        self.stack.pop();
+        let place = properties.keys().position(|key| key == "templateLink").unwrap_or_default();
+        properties.shift_remove("templateLink");
+        properties.shift_insert(place.min(properties.len()), "template".to_owned(), linked.value().clone());
+        properties.insert("expressionEvaluationOptions".to_owned(), json!({"scope": "inner"}));
+        included.push((path::join(base, "template"), file, linked));
+    }
+
+    /// The file behind a link, when it stands below our folder.
+    fn linked(&mut self, link: &Value, at: &str, document: &Document, scope: &Scope) -> Option<(String, Document)> {
+        let mut refuse = |code: &'static str, message: String| self.findings.push(Finding::at(document, at, code, message));
+        let file = match below(link, at, scope)? {
+            Ok(file) => file,
+            Err(problem) => {
+                refuse("InvalidTemplateLink", problem);
+                return None;
+            }
+        };
+        if self.stack.contains(&file) {
+            let chain = self.stack.join("' -> '");
+            refuse("InvalidTemplateLink", format!("the templates link to each other in a circle: '{chain}' -> '{file}'"));
+            return None;
+        }
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            refuse("InvalidTemplateLink", format!("more than {MAX_LINKS} templates are linked"));
+            return None;
+        }
+        let bytes = match (self.load)(&file) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                // A relative path can mean nothing else than a file beside this one; an address may be found by Azure.
+                if member(link, "relativePath").is_some() {
+                    refuse("InvalidTemplateLink", format!("the linked file '{file}' does not exist"));
+                }
+                return None;
+            }
+            Err(problem) => {
+                refuse("InvalidTemplateLink", format!("the linked file '{file}' cannot be read: {problem}"));
+                return None;
+            }
+        };
+        self.size += bytes.len();
+        if self.size > MAX_SIZE {
+            return None;
+        }
+        match Document::parse(&bytes) {
+            Ok(linked) => Some((file, linked)),
+            Err(error) => {
+                self.findings.push(Finding {
+                    code: "InvalidTemplate",
+                    path: String::new(),
+                    file: Some(file),
+                    position: Some(error.position),
+                    message: error.problem,
+                });
+                None
+            }
+        }
+    }
+}
+
+/// The path of a link's file below the folder; `None` when it leads elsewhere.
+fn below(link: &Value, at: &str, scope: &Scope) -> Option<Result<String, String>> {
+    let evaluator = Evaluator::new(&Offline);
+    let frame = Frame::new(&evaluator, scope, Place::Before);
+    let text = |key: &str| {
+        let value = member(link, key)?;
+        let path = path::join(at, key);
+        frame.value(value, &Trail::Start(&path)).ok().and_then(|value| value.as_str().map(str::to_owned))
+    };
+    let uri = match text("relativePath") {
+        Some(relative) => {
+            if leads_out(scope.context.template_link.as_deref().unwrap_or(BASE), &relative) {
+                return Some(Err(format!("the relative path '{relative}' leads out of the template's folder")));
+            }
+            resolve_uri(scope.context.template_link.as_deref().unwrap_or(BASE), &relative)?
+        }
+        None => text("uri")?,
+    };
+    let rest = uri.strip_prefix(BASE)?;
+    let file = rest.split(['?', '#']).next().unwrap_or_default();
+    let parts: Vec<&str> = file.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") || file.contains('\\') {
+        return Some(Err(format!("the link '{file}' leads out of the template's folder")));
+    }
+    (!parts.is_empty()).then(|| Ok(parts.join("/")))
+}
+
+/// Whether a relative path has more `..` than there are folders to leave.
+fn leads_out(base: &str, relative: &str) -> bool {
+    let folders = base.strip_prefix(BASE).unwrap_or_default().matches('/').count();
+    let mut depth = i64::try_from(folders).unwrap_or_default();
+    for part in relative.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return true;
+        }
+    }
+    relative.starts_with('/')
+}
+
+/// What a link's expression sees: the artifacts' location is where the templates are, other parameters have their defaults.
+fn scope(template: Arc<Template>, file: &str) -> Scope {
+    let mut given = HashMap::new();
+    given.insert("_artifactslocation".to_owned(), Argument::Value(BASE.into()));
+    given.insert("_artifactslocationsastoken".to_owned(), Argument::Value("".into()));
+    let group = ResourceGroup { name: "group".to_owned(), location: "location".to_owned(), tags: Map::new() };
+    let context = Context {
+        tenant_id: String::new(),
+        subscription_id: String::new(),
+        subscription_name: String::new(),
+        resource_group: Some(group),
+        deployment_name: String::new(),
+        location: None,
+        template_link: Some(format!("{BASE}{file}")),
+        environment: super::public_cloud(),
+        now: OffsetDateTime::UNIX_EPOCH,
+    };
+    Scope::new(template, context, given, Arc::new(Budget::new()))
 }

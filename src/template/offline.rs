@@ -110,6 +110,9 @@ impl Runtime for Known<'_> {
     }
 }
 
+/// Resources and outputs.
+type Parts = (Vec<Value>, Map<String, Value>);
+
 struct Walk<'w> {
     evaluator: &'w Evaluator<'w>,
     known: &'w Known<'w>,
@@ -118,7 +121,7 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    fn deployment(&mut self, deployment: &Deployment) -> Result<(Vec<Value>, Map<String, Value>), Vec<Finding>> {
+    fn deployment(&mut self, deployment: &Deployment) -> Result<Parts, Vec<Finding>> {
         let mut done: Vec<Vec<Value>> = vec![Vec::new(); deployment.resources().len()];
         for index in deployment.order() {
             let resource = &deployment.resources()[index];

@@ -47,7 +47,6 @@ pub(super) fn contains(given: &Arguments<'_>) -> Answer {
     }))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn create_array(given: &Arguments<'_>) -> Answer {
     Ok(Value::Array(given.all().cloned().collect()))
 }

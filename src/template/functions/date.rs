@@ -1,6 +1,6 @@
 //! Dates: ISO 8601 in, .NET's format strings out.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde_json::Value;
 use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
@@ -110,7 +110,7 @@ fn read(text: &str) -> Result<Written, String> {
 fn scan(text: &str) -> Option<Written> {
     let mut rest = text;
     let mut pattern = String::new();
-    let mut number = |rest: &mut &str, width: usize, name: &str, pattern: &mut String| -> Option<u16> {
+    let number = |rest: &mut &str, width: usize, name: &str, pattern: &mut String| -> Option<u16> {
         let digits = rest.get(..width).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
         *rest = &rest[width..];
         pattern.push_str(name);
@@ -217,7 +217,9 @@ fn write(moment: OffsetDateTime, pattern: &str) -> Result<String, String> {
 
 /// Writes one field of a custom format; false for a character that stands for itself.
 fn field(text: &mut String, moment: OffsetDateTime, letter: char, run: usize) -> bool {
-    let number = |text: &mut String, number: u32, width: usize| text.push_str(&format!("{number:0width$}"));
+    let number = |text: &mut String, number: u32, width: usize| {
+        let _ = write!(text, "{number:0width$}");
+    };
     let hour12 = (u32::from(moment.hour()) + 11) % 12 + 1;
     let year = u32::try_from(moment.year()).unwrap_or_default();
     let month = usize::from(u8::from(moment.month()));

@@ -81,7 +81,7 @@ fn list<'f>(frame: &Frame<'f>, call: &Call) -> Result<Cow<'f, Value>, Fault> {
     Err(Fault::new(format!("argument 1 of the template function '{}' must be an array, found {}", call.name, describe(&value))))
 }
 
-fn items<'v>(value: &'v Cow<'_, Value>) -> &'v [Value] {
+fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -194,13 +194,8 @@ pub(super) fn to_object<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let mut object = Map::new();
     for item in items(&list) {
         let name = key.text(frame, &[item])?;
-        let value = match &value {
-            Some(value) => value.call(frame, &[item])?,
-            None => {
-                frame.charge(weight(item))?;
-                item.clone()
-            }
-        };
+        frame.charge(weight(item))?;
+        let value = value.as_ref().map_or_else(|| Ok(item.clone()), |value| value.call(frame, &[item]))?;
         object.insert(name, value);
     }
     Ok(Cow::Owned(Value::Object(object)))

@@ -71,12 +71,10 @@ pub(super) fn bool(given: &Arguments<'_>) -> Answer {
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn true_value(_given: &Arguments<'_>) -> Answer {
     Ok(Value::Bool(true))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn false_value(_given: &Arguments<'_>) -> Answer {
     Ok(Value::Bool(false))
 }
@@ -85,7 +83,6 @@ pub(super) fn fail(given: &Arguments<'_>) -> Answer {
     Err(given.text(0)?.to_owned())
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn equals(given: &Arguments<'_>) -> Answer {
     Ok(Value::Bool(same(given.at(0), given.at(1))))
 }

@@ -47,7 +47,6 @@ pub(super) fn parse(text: &str) -> Answer {
     Document::parse_tolerantly(text.as_bytes()).map(|document| document.value().clone()).map_err(|error| error.to_string())
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn null(_given: &Arguments<'_>) -> Answer {
     Ok(Value::Null)
 }

@@ -29,12 +29,10 @@ pub(super) fn variables<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn environment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     Ok(Cow::Borrowed(&frame.scope.context.environment))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn deployment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     let scope = frame.scope;
     frame.charge(weight(&scope.template.value))?;

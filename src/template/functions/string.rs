@@ -156,9 +156,9 @@ pub(super) fn build_uri(given: &Arguments<'_>) -> Answer {
     if scheme.is_empty() || host.is_empty() {
         return Err("the object needs the properties 'scheme' and 'host'".to_owned());
     }
-    let port = match part("port") {
-        port if port.is_empty() || port == "-1" => String::new(),
-        port => format!(":{port}"),
+    let suffix = match part("port") {
+        none if none.is_empty() || none == "-1" => String::new(),
+        number => format!(":{number}"),
     };
     let path = match part("path") {
         path if path.is_empty() || path.starts_with('/') => path,
@@ -169,7 +169,7 @@ pub(super) fn build_uri(given: &Arguments<'_>) -> Answer {
         query => format!("?{query}"),
     };
     let path = if path.is_empty() { "/".to_owned() } else { path };
-    Ok(Value::String(format!("{scheme}://{host}{port}{path}{query}")))
+    Ok(Value::String(format!("{scheme}://{host}{suffix}{path}{query}")))
 }
 
 pub(super) fn ends_with(given: &Arguments<'_>) -> Answer {
@@ -189,16 +189,8 @@ pub(super) fn pad_left(given: &Arguments<'_>) -> Answer {
     if !(0..=MAX_PADDED).contains(&width) {
         return Err(format!("argument 2, the length, must be between 0 and {MAX_PADDED}, found {width}"));
     }
-    let pad = match given.get(2) {
-        None => ' ',
-        Some(_) => {
-            let mut characters = given.text(2)?.chars();
-            match (characters.next(), characters.next()) {
-                (Some(pad), None) => pad,
-                _ => return Err(given.wrong(2, "a single character")),
-            }
-        }
-    };
+    let mut padding = given.get(2).map_or(Ok(" "), |_| given.text(2))?.chars();
+    let (Some(pad), None) = (padding.next(), padding.next()) else { return Err(given.wrong(2, "a single character")) };
     let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
     let padding: String = std::iter::repeat_n(pad, missing).collect();
     Ok(Value::String(padding + &text))
@@ -242,7 +234,6 @@ pub(super) fn split(given: &Arguments<'_>) -> Answer {
     Ok(Value::Array(parts))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every function of the table has this shape")]
 pub(super) fn string(given: &Arguments<'_>) -> Answer {
     Ok(Value::String(text_of(given.at(0))))
 }
