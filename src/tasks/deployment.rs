@@ -70,7 +70,8 @@ pub fn merge_and_check(
     let sources = Sources { template: &file.template, file: entries, supplied, overrides };
     let mut parameters = parameters::merge(sources).map_err(|found| problems.extend(found)).ok()?;
     let values = parameters.for_deployment();
-    let checked = template::check(&file.template, context, &CheckOptions { parameters: Some(&values), ..CheckOptions::default() });
+    let checked =
+        template::check(file.template.document(), context, &CheckOptions { parameters: Some(&values), ..CheckOptions::default() });
     parameters.warnings.extend(checked.warnings.iter().map(|finding| format!("{}: {finding}", file.path)));
     problems.extend(checked.errors.iter().map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
     checked.errors.is_empty().then_some(parameters)
