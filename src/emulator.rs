@@ -1,11 +1,49 @@
 //! An Azure Resource Manager emulator: sign-in, labs, virtual machines, images, environments and deployments behind TLS of its own.
 //!
 //! It works on JSON values and on Azure's published descriptions and never imports the client's models, or one hand's mistake would pass
-//! on both sides.
+//! on both sides. One [`world::World`] holds everything; [`server`] reads requests, [`router`] finds who serves them, and what takes time
+//! goes on in workflows that the world keeps until it stops.
+#![allow(clippy::disallowed_methods, reason = "the emulator is native only: clock and files are real here")]
 
-use std::{net::SocketAddr, path::PathBuf};
+mod clock;
+mod compute;
+mod control;
+mod deployment;
+mod devtestlab;
+mod error;
+mod faults;
+mod filter;
+mod http;
+mod id;
+mod identity;
+mod journal;
+mod operation;
+mod page;
+mod provider;
+mod provision;
+mod resources;
+mod router;
+mod seed;
+mod server;
+mod settings;
+mod store;
+mod throttle;
+mod tls;
+mod world;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use identity::Identity;
+use seed::Seed;
+use settings::Settings;
+use world::World;
 
 /// How to start an emulator.
 #[derive(Clone, Debug)]
@@ -18,6 +56,12 @@ pub struct Options {
     pub speed: f64,
     /// Where to write the certificate authority's certificate (PEM); a temporary file without it.
     pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None }
+    }
 }
 
 /// The line that an emulator prints when it is ready.
@@ -67,17 +111,97 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The speed is not above zero.
+    #[error("failed to start at speed {0}: it must be above zero")]
+    Speed(f64),
+    /// A key or certificate could not be made.
+    #[error("failed to make a certificate: {0}")]
+    Certificate(String),
+    /// A file or folder could not be read or written.
+    #[error("failed to read or write '{}'", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The seed, or a file that it names, is wrong.
+    #[error("failed to read the seed '{}': {problem}", path.display())]
+    Seed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 /// A running emulator. Dropping it stops it.
 #[derive(Debug)]
 pub struct Emulator {
     ready: Ready,
+    world: Arc<World>,
+    server: Option<JoinHandle<()>>,
+    // Keeps the authority's certificate when no file was asked for.
+    _authority: Option<tempfile::TempPath>,
 }
 
 /// Starts an emulator on the current tokio runtime.
-pub async fn start(_options: Options) -> Result<Emulator, Error> {
-    todo!()
+pub async fn start(options: Options) -> Result<Emulator, Error> {
+    if !(options.speed.is_finite() && options.speed > 0.0) {
+        return Err(Error::Speed(options.speed));
+    }
+    let seed = Seed::read(options.seed.as_deref())?;
+    let failed = |source| Error::Listen { address: options.listen, source };
+    let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let tls = tls::make(address.ip())?;
+    let (ca_file, authority) = write_authority(options.ca_file, &tls.authority_pem)?;
+    let base = format!("https://{}/", SocketAddr::new(reachable(address.ip()), address.port()));
+    let identity = Identity::new(&base, seed.identities.clone())?;
+    let world = Arc::new(World::new(base, identity, Settings::new(options.speed), seed.page_size));
+    let subscriptions = seed.plant(&world)?;
+    let ready = ready_line(&world, ca_file, subscriptions);
+    let server = tokio::spawn(server::serve(world.clone(), listener, tls.server));
+    Ok(Emulator { ready, world, server: Some(server), _authority: authority })
+}
+
+/// Whoever listens on all addresses is reached on the loopback.
+fn reachable(address: IpAddr) -> IpAddr {
+    if address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address }
+}
+
+fn write_authority(wanted: Option<PathBuf>, pem: &str) -> Result<(PathBuf, Option<tempfile::TempPath>), Error> {
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| Error::File { path, source }
+    };
+    if let Some(path) = wanted {
+        std::fs::write(&path, pem).map_err(failed(&path))?;
+        let absolute = std::path::absolute(&path).map_err(failed(&path))?;
+        return Ok((absolute, None));
+    }
+    let folder = std::env::temp_dir();
+    let file = tempfile::Builder::new().prefix("dtl-emulator-").suffix(".pem").tempfile_in(&folder).map_err(failed(&folder))?;
+    let path = file.path().to_owned();
+    std::fs::write(&path, pem).map_err(failed(&path))?;
+    Ok((path, Some(file.into_temp_path())))
+}
+
+fn ready_line(world: &World, ca_file: PathBuf, subscriptions: Vec<ReadySubscription>) -> Ready {
+    // As Azure DevOps builds it: project, hub, plan, job.
+    let part = uuid::Uuid::new_v4();
+    Ready {
+        resource_manager: world.base.clone(),
+        authority: world.base.clone(),
+        oidc_request_uri: format!("{}{part}/_apis/distributedtask/hubs/build/plans/{part}/jobs/{part}/oidctoken", world.base),
+        ca_file: ca_file.to_string_lossy().into_owned(),
+        tenant_id: identity::TENANT.into(),
+        client_id: identity::CLIENT.into(),
+        client_secret: world.identity.client_secret.clone(),
+        system_access_token: world.identity.system_access_token.clone(),
+        subscriptions,
+        pid: std::process::id(),
+    }
 }
 
 impl Emulator {
@@ -86,13 +210,23 @@ impl Emulator {
         &self.ready
     }
 
-    /// The routes that it was asked for and does not know, in order: `METHOD path?api-version`.
+    /// The requests that no route served, such as `GET /nowhere?api-version=2018-09-15`.
     pub fn unknown_routes(&self) -> Vec<String> {
-        todo!()
+        self.world.unknown_routes()
     }
 
     /// Stops it and waits until its port is free.
-    pub async fn stop(self) {
-        todo!()
+    pub async fn stop(mut self) {
+        self.world.stop();
+        if let Some(server) = self.server.take() {
+            // A server that panicked is gone as well.
+            let _ = server.await;
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.world.stop();
     }
 }

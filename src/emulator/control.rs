@@ -1,0 +1,100 @@
+//! The control interface: what was asked, what there is, faults and settings. It needs no token.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    clock::millisecond_date,
+    error::ApiError,
+    http::{Reply, Request, parse_object},
+    store::Resource,
+    world::World,
+};
+
+/// Serves a request below `/emulator/`.
+pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
+    let result = match (request.method.as_str(), request.path.trim_end_matches('/')) {
+        ("GET", "/emulator/requests") => Ok(raw_json(world.journal.to_json())),
+        ("GET", "/emulator/resources") => Ok(resources(world)),
+        ("GET", "/emulator/unknown-routes") => Ok(Reply::ok(&json!(world.unknown_routes()))),
+        ("POST", "/emulator/faults") => add_faults(world, request),
+        ("DELETE", "/emulator/faults") => {
+            world.faults.clear();
+            Ok(Reply::ok(&json!({})))
+        }
+        ("POST", "/emulator/settings") => change_settings(world, request),
+        (
+            method,
+            path @ ("/emulator/requests" | "/emulator/resources" | "/emulator/unknown-routes" | "/emulator/faults" | "/emulator/settings"),
+        ) => Err(ApiError::method_not_allowed(method, path)),
+        (_, path) => Err(ApiError::new(404, "NotFound", format!("The control interface has no '{path}'."))),
+    };
+    result.unwrap_or_else(Reply::from)
+}
+
+fn raw_json(body: Vec<u8>) -> Reply {
+    let mut reply = Reply::empty(200);
+    reply.body = Some(body);
+    reply
+}
+
+fn resources(world: &World) -> Reply {
+    let shown: Vec<Value> = world.store.all().iter().map(|resource| with_times(resource)).collect();
+    Reply::ok(&json!(shown))
+}
+
+fn with_times(resource: &Resource) -> Value {
+    let mut body = resource.body.clone();
+    body["emulator"] =
+        json!({"createdAt": millisecond_date(resource.created_at), "updatedAt": millisecond_date(resource.updated_at)});
+    body
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::bad_request("InvalidControlRequest", message)
+}
+
+fn add_faults(world: &World, request: &Request) -> Result<Reply, ApiError> {
+    let body: Value = serde_json::from_slice(&request.body).map_err(|error| invalid(format!("the body is no JSON: {error}")))?;
+    world.faults.add(&body).map_err(invalid)?;
+    Ok(Reply::ok(&json!({})))
+}
+
+/// Changes any part of the settings, or none when one part is wrong.
+fn change_settings(world: &World, request: &Request) -> Result<Reply, ApiError> {
+    let body = parse_object(&request.body)?;
+    let mut settings = world.settings().clone();
+    let mut now = None;
+    for (name, value) in body.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "throttling" => settings.throttling = value.as_bool().ok_or_else(|| invalid("'throttling' must be true or false"))?,
+            "speed" => settings.set_speed(number(name, value)?).map_err(invalid)?,
+            "tokenLifetimeSeconds" => {
+                let seconds = value.as_i64().filter(|seconds| (0..=31_536_000).contains(seconds));
+                settings.token_lifetime_seconds = seconds.ok_or_else(|| invalid("'tokenLifetimeSeconds' must be a number of seconds"))?;
+            }
+            "now" => {
+                let date = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+                now = Some(date.ok_or_else(|| invalid("'now' must be a date such as 2026-11-20T00:00:00Z"))?);
+            }
+            "durations" => {
+                let durations = value.as_object().ok_or_else(|| invalid("'durations' must be an object"))?;
+                for (work, seconds) in durations {
+                    settings.set_duration(work, number(work, seconds)?).map_err(invalid)?;
+                }
+            }
+            other => return Err(invalid(format!("there is no setting '{other}'"))),
+        }
+    }
+    *world.settings_mut() = settings;
+    if let Some(now) = now {
+        world.clock.set(now);
+    }
+    Ok(Reply::ok(&json!({})))
+}
+
+fn number(name: &str, value: &Value) -> Result<f64, ApiError> {
+    value.as_f64().ok_or_else(|| invalid(format!("'{name}' must be a number")))
+}

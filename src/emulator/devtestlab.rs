@@ -1,0 +1,301 @@
+//! Microsoft.DevTestLab: labs and what is in them.
+
+pub mod artifact;
+pub mod custom_image;
+pub mod environment;
+pub mod lab;
+pub mod plain;
+pub mod repository;
+pub mod virtual_machine;
+pub mod virtual_machine_actions;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    error::ApiError,
+    http::{Reply, parse_object},
+    id::Id,
+    identity::Caller,
+    operation::{Operation, State},
+    page, provision,
+    provision::{Applied, Put},
+    router::{self, Target},
+    store::Resource,
+    world::{Call, World},
+};
+
+/// Serves a request to the provider.
+pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    if let [locations, _, operations, name] = target.rest.as_slice()
+        && locations.eq_ignore_ascii_case("locations")
+        && operations.eq_ignore_ascii_case("operations")
+    {
+        return operation_status(world, call, name);
+    }
+    let target = &resolve_me(target, &call.caller);
+    if target.group.is_none() {
+        return list_in_subscription(world, call, target);
+    }
+    if target.is_resource() { serve_resource(world, call, target) } else { serve_collection(world, call, target) }
+}
+
+/// `@me` stands for the caller.
+fn resolve_me(target: &Target, caller: &Caller) -> Target {
+    let mut target = target.clone();
+    for segment in target.rest.iter_mut().filter(|segment| segment.eq_ignore_ascii_case("@me")) {
+        segment.clone_from(&caller.object_id);
+    }
+    target
+}
+
+fn list_in_subscription(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    match (call.method(), target.kinds().as_str(), target.rest.len()) {
+        ("GET", "labs", 1) => page::list(world, call, &world.store.of_type(&target.subscription, "Microsoft.DevTestLab/labs"), show),
+        ("GET", "schedules", 1) => page::list(world, call, &world.store.of_type(&target.subscription, "Microsoft.DevTestLab/schedules"), show),
+        _ => Err(router::unknown(world, call)),
+    }
+}
+
+fn id_of(target: &Target) -> Id {
+    let pairs = target.rest.chunks(2).filter(|pair| pair.len() == 2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    Id { scope: target.scope(), namespace: "Microsoft.DevTestLab".into(), pairs }
+}
+
+fn serve_collection(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    let last = target.rest.last().map(|last| last.to_ascii_lowercase()).unwrap_or_default();
+    if call.method() == "POST" && target.rest.len() > 2 {
+        return act(world, call, &id_of(target), &last);
+    }
+    if !is_collection(&target.kinds()) {
+        return Err(router::unknown(world, call));
+    }
+    if call.method() != "GET" {
+        return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
+    }
+    let collection = format!("{}/providers/Microsoft.DevTestLab/{}", target.scope(), target.rest.join("/"));
+    if target.rest.len() > 1 {
+        require_parents(world, &id_of(target))?;
+    }
+    if target.kinds() == "labs/users/environments" && target.rest[3].eq_ignore_ascii_case("@all") {
+        return page::list(world, call, &environment::of_all_users(world, &id_of(target).ancestor(1)), show);
+    }
+    let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
+    page::list(world, call, &world.store.members(&collection), |resource| shown(world, resource, &expand))
+}
+
+fn is_collection(kinds: &str) -> bool {
+    matches!(
+        kinds,
+        "labs"
+            | "schedules"
+            | "labs/artifactsources"
+            | "labs/artifactsources/artifacts"
+            | "labs/artifactsources/armtemplates"
+            | "labs/customimages"
+            | "labs/formulas"
+            | "labs/galleryimages"
+            | "labs/notificationchannels"
+            | "labs/policysets/policies"
+            | "labs/schedules"
+            | "labs/sharedgalleries"
+            | "labs/sharedgalleries/sharedimages"
+            | "labs/users"
+            | "labs/users/disks"
+            | "labs/users/environments"
+            | "labs/users/secrets"
+            | "labs/virtualmachines"
+            | "labs/virtualmachines/schedules"
+            | "labs/virtualnetworks"
+    )
+}
+
+/// The lab and everything between it and this resource must exist; users and policy sets are there by themselves.
+fn require_parents(world: &World, id: &Id) -> Result<(), ApiError> {
+    (1..=id.pairs.len()).map(|depth| id.ancestor(depth)).try_for_each(|parent| {
+        let by_itself = parent.pairs.last().is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("users") || kind.eq_ignore_ascii_case("policysets"));
+        if by_itself || world.store.contains(&parent.key()) { Ok(()) } else { Err(not_found(&parent)) }
+    })
+}
+
+/// The 404 for a resource of this provider.
+pub fn not_found(id: &Id) -> ApiError {
+    let name = format!("{}/{}", id.type_name(), id.full_name());
+    ApiError::resource_not_found(&name, id.group())
+}
+
+/// The lab that a resource lies in.
+pub fn require_lab(world: &World, id: &Id) -> Result<Arc<Resource>, ApiError> {
+    let lab = id.ancestor(1);
+    let found = world.store.get(&lab.key()).ok_or_else(|| ApiError::parent_not_found(&lab.to_string()))?;
+    if found.state() == "Deleting" {
+        return Err(not_in_valid_state(&lab, "Deleting"));
+    }
+    Ok(found)
+}
+
+/// Another operation is going on.
+pub fn not_in_valid_state(id: &Id, state: &str) -> ApiError {
+    ApiError::conflict(
+        "ResourceIsNotInValidState",
+        format!("The resource '{}' is not in a valid state for the requested operation. Its provisioning state is '{state}'.", id.key()),
+    )
+}
+
+fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    let id = id_of(target);
+    match call.method() {
+        "GET" | "HEAD" => get(world, call, &id),
+        "PUT" => {
+            let body = parse_object(&call.request.body)?;
+            let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
+            let reply = applied.reply();
+            Ok(match &applied.operation {
+                Some(operation) => reply.with_header("Azure-AsyncOperation", status_url(call, &id, &applied.resource, operation, "")),
+                None => reply,
+            })
+        }
+        "PATCH" => {
+            let body = parse_object(&call.request.body)?;
+            let resource = provision::patch_tags(world, &id.key(), &body).ok_or_else(|| not_found(&id))?;
+            Ok(Reply::ok(&resource.body))
+        }
+        "DELETE" => delete(world, call, &id),
+        // A name in the last place may be an action's: labs/{l}/virtualmachines/{v}/start has five parts, but schedules' have six.
+        method => Err(ApiError::method_not_allowed(method, &call.request.path)),
+    }
+}
+
+fn get(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
+    let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
+    if let Some(resource) = world.store.get(&id.key()) {
+        return Ok(Reply::ok(&shown(world, &resource, &expand)));
+    }
+    plain::implied(world, id).map(|body| Reply::ok(&body)).ok_or_else(|| not_found(id))
+}
+
+/// A resource as a list or GET shows it, with what `$expand` asks for.
+fn shown(world: &World, resource: &Resource, expand: &str) -> Value {
+    match resource.type_name.as_str() {
+        "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::show(world, resource, expand),
+        _ => show(resource),
+    }
+}
+
+fn show(resource: &Resource) -> Value {
+    resource.body.clone()
+}
+
+/// Makes or changes a resource of the provider.
+pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    let kinds: Vec<String> = put.id.pairs.iter().map(|(kind, _)| kind.to_ascii_lowercase()).collect();
+    match kinds.join("/").as_str() {
+        "labs" => lab::put(world, put),
+        "labs/virtualmachines" => virtual_machine::put(world, put),
+        "labs/customimages" => custom_image::put(world, put),
+        "labs/users/environments" => environment::put(world, put),
+        "labs/artifactsources" => artifact::put_source(world, put),
+        "labs/artifactsources/artifacts" | "labs/artifactsources/armtemplates" | "labs/galleryimages" | "labs/policysets" => {
+            Err(ApiError::method_not_allowed("PUT", &put.id.to_string()))
+        }
+        _ => plain::put(world, put),
+    }
+}
+
+fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
+    let Some(resource) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
+    let operation = match resource.type_name.as_str() {
+        "Microsoft.DevTestLab/labs" => lab::delete(world, id),
+        "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::delete(world, id, &resource)?,
+        "Microsoft.DevTestLab/labs/customImages" => custom_image::delete(world, id, &resource)?,
+        "Microsoft.DevTestLab/labs/users/environments" => environment::delete(world, id, &resource),
+        _ => {
+            plain::delete(world, id);
+            return Ok(Reply::empty(200));
+        }
+    };
+    Ok(accepted(call, id, &resource, &operation))
+}
+
+/// 202 with both addresses.
+fn accepted(call: &Call<'_>, id: &Id, resource: &Resource, operation: &Operation) -> Reply {
+    Reply::empty(202)
+        .with_header("Azure-AsyncOperation", status_url(call, id, resource, operation, ""))
+        .with_header("Location", status_url(call, id, resource, operation, "monitor=true&"))
+}
+
+fn status_url(call: &Call<'_>, id: &Id, resource: &Resource, operation: &Operation, monitor: &str) -> String {
+    format!(
+        "{}/subscriptions/{}/providers/Microsoft.DevTestLab/locations/{}/operations/{}?{monitor}api-version={}",
+        call.root,
+        id.subscription().unwrap_or_default(),
+        resource.location().to_ascii_lowercase().replace(' ', ""),
+        operation.name,
+        call.api_version
+    )
+}
+
+fn operation_status(world: &World, call: &Call<'_>, name: &str) -> Result<Reply, ApiError> {
+    if call.method() != "GET" {
+        return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
+    }
+    let operation = world
+        .operations
+        .get(name)
+        .ok_or_else(|| ApiError::new(404, "OperationNotFound", format!("The operation '{name}' could not be found.")))?;
+    if call.request.parameter("monitor").is_none() {
+        return Ok(Reply::ok(&operation.status_body()));
+    }
+    match operation.state() {
+        State::Running => Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query))),
+        State::Failed(error) => Err(error),
+        _ => Ok(Reply::ok(&operation.status_body())),
+    }
+}
+
+/// POST to a resource.
+fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, action: &str) -> Result<Reply, ApiError> {
+    let body = parse_object(&call.request.body)?;
+    let resource = world.store.get(&id.key()).ok_or_else(|| not_found(id))?;
+    let operation = match (resource.type_name.as_str(), action) {
+        ("Microsoft.DevTestLab/labs", _) => lab::act(world, call, id, &resource, action, &body)?,
+        ("Microsoft.DevTestLab/labs/virtualMachines", _) => virtual_machine_actions::act(world, call, id, &resource, action, &body)?,
+        ("Microsoft.DevTestLab/labs/artifactSources/artifacts", "generatearmtemplate") => {
+            Acted::Answer(artifact::generate_template(&resource, &body))
+        }
+        ("Microsoft.DevTestLab/labs/schedules" | "Microsoft.DevTestLab/schedules", "listapplicable") => Acted::Answer(json!({"value": []})),
+        _ => Acted::Unknown,
+    };
+    match operation {
+        Acted::Started(operation) => Ok(accepted(call, id, &resource, &operation)),
+        Acted::Answer(body) => Ok(Reply::ok(&body)),
+        Acted::Unknown => Err(router::unknown(world, call)),
+    }
+}
+
+/// What a POST has led to.
+#[derive(Debug)]
+pub enum Acted {
+    /// An operation goes on.
+    Started(Arc<Operation>),
+    /// That is the answer.
+    Answer(Value),
+    /// There is no such action.
+    Unknown,
+}
+
+/// A new resource of the provider: its id in lower case, with a unique identifier.
+pub fn new_resource(world: &World, id: &Id, source: &Value, mut properties: Map<String, Value>) -> Resource {
+    properties.insert("uniqueIdentifier".into(), json!(uuid::Uuid::new_v4().to_string()));
+    Resource::new(provision::body(&id.key(), id, source, properties), world.clock.now())
+}
+
+/// The location of a request's body, else the lab's.
+pub fn with_location(body: &Value, lab: &Resource) -> Value {
+    let mut body = body.clone();
+    if body["location"].as_str().unwrap_or_default().is_empty() {
+        body["location"] = json!(lab.location());
+    }
+    body
+}

@@ -1,0 +1,248 @@
+//! Sign-in: a tenant with applications, tokens that are signed, expire and are verified, and the pipeline's own OIDC issuer.
+//!
+//! The endpoints are in `endpoints`; this file holds what they stand on.
+
+pub mod assertion;
+pub mod endpoints;
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Error, error::ApiError};
+
+/// The built-in tenant.
+pub const TENANT: &str = "22222222-2222-4222-8222-222222222222";
+/// The built-in application.
+pub const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+/// The audience of a federated assertion.
+pub const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
+/// How many verified tokens are remembered.
+const CACHE_LIMIT: usize = 4096;
+
+/// An application that may sign in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Application {
+    /// Its client id.
+    pub client_id: String,
+    /// Its secret.
+    #[serde(default)]
+    pub client_secret: Option<String>,
+    /// Its certificate, whose key signs assertions.
+    #[serde(default)]
+    pub certificate_pem: Option<String>,
+    /// The federated identity that it trusts.
+    #[serde(default)]
+    pub federated: Option<Federated>,
+}
+
+/// A federated identity credential.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Federated {
+    /// The issuer; empty or `emulator` is the emulator's own.
+    pub issuer: String,
+    /// The subject; a `*` at the end stands for any rest.
+    pub subject: String,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The application's id.
+    pub client_id: String,
+    /// The service principal's object id, which `@me` stands for.
+    pub object_id: String,
+}
+
+/// A signing key with what verifies it.
+pub struct Signer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    key_id: String,
+    x: String,
+    y: String,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A new key on the curve P-256.
+    pub fn generate() -> Result<Self, Error> {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|error| Error::Certificate(error.to_string()))?;
+        let point = key.public_key_raw();
+        let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(&point[1..33]), BASE64_URL_SAFE_NO_PAD.encode(&point[33..65]));
+        let decoding = DecodingKey::from_ec_components(&x, &y).map_err(|error| Error::Certificate(error.to_string()))?;
+        Ok(Self { encoding: EncodingKey::from_ec_der(&key.serialize_der()), decoding, key_id: Uuid::new_v4().to_string(), x, y })
+    }
+
+    /// Signs claims.
+    pub fn sign(&self, claims: &Value) -> Result<String, ApiError> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.key_id.clone());
+        jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|error| ApiError::new(500, "ServerError", error.to_string()))
+    }
+
+    /// The claims of a token that this key signed; expiry is the caller's to check.
+    pub fn claims(&self, token: &str) -> Option<Value> {
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        jsonwebtoken::decode::<Value>(token, &self.decoding, &validation).ok().map(|data| data.claims)
+    }
+
+    /// The public half as a JSON Web Key.
+    pub fn jwk(&self) -> Value {
+        json!({"kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256", "kid": self.key_id, "x": self.x, "y": self.y})
+    }
+}
+
+/// The tenant.
+#[derive(Debug)]
+pub struct Identity {
+    /// Signs access tokens.
+    pub tokens: Signer,
+    /// Signs the pipeline's OIDC tokens.
+    pub pipeline: Signer,
+    /// The job's access token.
+    pub system_access_token: String,
+    /// The built-in application's secret.
+    pub client_secret: String,
+    /// The emulator's URL, with a trailing slash.
+    base: String,
+    applications: HashMap<String, Application>,
+    verified: RwLock<HashMap<String, (Caller, i64)>>,
+}
+
+/// The claims of an access token that matter here.
+#[derive(Serialize, Deserialize)]
+struct AccessClaims {
+    aud: String,
+    exp: i64,
+    appid: String,
+    oid: String,
+    tid: String,
+}
+
+impl Identity {
+    /// A tenant with the built-in application and those of the seed.
+    pub fn new(base: &str, seeded: Vec<Application>) -> Result<Self, Error> {
+        let client_secret = format!("{}~{}", Uuid::new_v4().simple(), &Uuid::new_v4().simple().to_string()[..8]);
+        let built_in = Application {
+            client_id: CLIENT.into(),
+            client_secret: Some(client_secret.clone()),
+            certificate_pem: None,
+            federated: Some(Federated { issuer: String::new(), subject: "sc://*".into() }),
+        };
+        let applications = std::iter::once(built_in).chain(seeded);
+        Ok(Self {
+            tokens: Signer::generate()?,
+            pipeline: Signer::generate()?,
+            system_access_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
+            client_secret,
+            base: base.into(),
+            applications: applications.map(|application| (application.client_id.to_ascii_lowercase(), application)).collect(),
+            verified: RwLock::default(),
+        })
+    }
+
+    /// The application with this client id.
+    pub fn application(&self, client_id: &str) -> Option<&Application> {
+        self.applications.get(&client_id.to_ascii_lowercase())
+    }
+
+    /// The issuer of the pipeline's OIDC tokens.
+    pub fn issuer(&self) -> String {
+        format!("{}oidc", self.base)
+    }
+
+    /// A new access token for an application.
+    pub fn issue(&self, client_id: &str, audience: &str, now: OffsetDateTime, lifetime: i64) -> Result<String, ApiError> {
+        let object_id = object_id(client_id);
+        let issued = now.unix_timestamp();
+        self.tokens.sign(&json!({
+            "aud": audience, "iss": format!("https://sts.windows.net/{TENANT}/"), "iat": issued, "nbf": issued, "exp": issued + lifetime,
+            "appid": client_id, "appidacr": "1", "idp": format!("https://sts.windows.net/{TENANT}/"), "idtyp": "app",
+            "oid": object_id, "sub": object_id, "tid": TENANT, "ver": "1.0", "uti": Uuid::new_v4().simple().to_string(),
+        }))
+    }
+
+    /// Who sent a request, or the 401 that Azure answers.
+    pub fn caller(&self, authorization: Option<&str>, now: OffsetDateTime) -> Result<Caller, ApiError> {
+        let Some(header) = authorization else {
+            return Err(self.challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."));
+        };
+        let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer ")).map(str::trim);
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Err(self.challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is provided in an invalid format."));
+        };
+        let known = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        let (caller, expires) = match known {
+            Some(known) => known,
+            None => self.verify(token)?,
+        };
+        if now.unix_timestamp() >= expires {
+            return Err(self.challenge("ExpiredAuthenticationToken", "The access token expiry time is in the past. Sign in again."));
+        }
+        Ok(caller)
+    }
+
+    fn verify(&self, token: &str) -> Result<(Caller, i64), ApiError> {
+        let claims = self
+            .tokens
+            .claims(token)
+            .and_then(|claims| serde_json::from_value::<AccessClaims>(claims).ok())
+            .ok_or_else(|| self.challenge("InvalidAuthenticationToken", "The access token is invalid."))?;
+        if !self.is_own_audience(&claims.aud) {
+            let message = format!(
+                "The access token has been obtained for wrong audience or resource '{}'. It should exactly match with one of the allowed \
+                 audiences '{}','https://management.core.windows.net/','https://management.azure.com/'.",
+                claims.aud, self.base
+            );
+            return Err(self.challenge("InvalidAuthenticationTokenAudience", &message));
+        }
+        let known = (Caller { client_id: claims.appid, object_id: claims.oid }, claims.exp);
+        let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
+        if verified.len() >= CACHE_LIMIT {
+            verified.clear();
+        }
+        verified.insert(token.into(), known.clone());
+        Ok(known)
+    }
+
+    /// The emulator answers at 127.0.0.1, ::1 and localhost: the port tells that it is meant.
+    fn is_own_audience(&self, audience: &str) -> bool {
+        let audience = audience.trim_end_matches('/');
+        let port = self.base.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
+        matches!(audience, "https://management.azure.com" | "https://management.core.windows.net")
+            || (audience.starts_with("https://") && audience.ends_with(&format!(":{port}")))
+    }
+
+    fn challenge(&self, code: &str, message: &str) -> ApiError {
+        let challenge = format!(
+            "Bearer authorization_uri=\"{}{TENANT}\", error=\"invalid_token\", error_description=\"{}\"",
+            self.base,
+            message.replace('"', "'")
+        );
+        ApiError::new(401, code, message).with_header("WWW-Authenticate", challenge)
+    }
+}
+
+/// The object id of an application's service principal.
+pub fn object_id(client_id: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, client_id.to_ascii_lowercase().as_bytes()).to_string()
+}

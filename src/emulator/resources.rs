@@ -1,0 +1,133 @@
+//! Subscriptions, resource groups, lists of resources, providers; and how what no provider claims is kept.
+
+pub mod generic;
+pub mod group;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    clock::arm_date,
+    error::ApiError,
+    http::Reply,
+    identity::TENANT,
+    operation::State,
+    page, provider,
+    router::{self, check_exists},
+    store::Resource,
+    world::{Call, World},
+};
+
+/// Regions that the emulator's cloud has: name, display name, the pair's name.
+const REGIONS: &[(&str, &str, &str)] = &[
+    ("westeurope", "West Europe", "northeurope"),
+    ("northeurope", "North Europe", "westeurope"),
+    ("eastus", "East US", "westus"),
+    ("eastus2", "East US 2", "centralus"),
+    ("westus", "West US", "eastus"),
+    ("westus2", "West US 2", "westcentralus"),
+    ("centralus", "Central US", "eastus2"),
+    ("southcentralus", "South Central US", "northcentralus"),
+    ("uksouth", "UK South", "ukwest"),
+    ("germanywestcentral", "Germany West Central", "germanynorth"),
+];
+
+/// Serves what lies above the providers. `lower` is `segments` in lower case.
+pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&str]) -> Result<Reply, ApiError> {
+    provider::check_date(&call.api_version)?;
+    match (call.method(), lower) {
+        ("GET", ["tenants"]) => {
+            page::values(world, call, vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
+                "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})])
+        }
+        ("GET", ["subscriptions"]) => page::list(world, call, &world.store.members("/subscriptions"), shown),
+        ("GET", ["subscriptions", _]) => world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call)),
+        ("GET", ["subscriptions", subscription, "locations"]) => page::values(world, call, locations(subscription)),
+        ("GET", ["subscriptions", _, "providers"]) => page::values(world, call, provider::NAMESPACES.iter().map(|name| registration(segments[1], name)).collect()),
+        ("GET", ["subscriptions", _, "providers", name]) | ("POST", ["subscriptions", _, "providers", name, "register"]) => {
+            let known = provider::NAMESPACES.iter().find(|known| known.eq_ignore_ascii_case(name));
+            let missing = || ApiError::new(404, "InvalidResourceNamespace", format!("The resource namespace '{name}' is invalid."));
+            known.map(|known| Reply::ok(&registration(segments[1], known))).ok_or_else(missing)
+        }
+        ("GET", ["subscriptions", subscription, "resources"]) => list(world, call, &format!("/subscriptions/{subscription}/")),
+        ("GET", ["subscriptions", _, "operationresults", name]) => operation_result(world, call, name),
+        ("GET", ["subscriptions", _, "resourcegroups"]) => {
+            page::list(world, call, &world.store.of_type(lower[1], "Microsoft.Resources/resourceGroups"), shown)
+        }
+        (_, ["subscriptions", _, "resourcegroups", _]) => group::serve(world, call, segments[1], segments[3]),
+        ("GET", ["subscriptions", subscription, "resourcegroups", name, "resources"]) => {
+            check_exists(world, segments[1], segments[3])?;
+            list(world, call, &format!("/subscriptions/{subscription}/resourcegroups/{name}/"))
+        }
+        _ => Err(router::unknown(world, call)),
+    }
+}
+
+fn shown(resource: &Resource) -> Value {
+    resource.body.clone()
+}
+
+/// A list of resources shows what they have in common; what has no region of its own is not in it.
+fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError> {
+    let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
+    let tracked = |resource: &Arc<Resource>| {
+        !resource.location().is_empty() && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
+    };
+    let items: Vec<Arc<Resource>> = world.store.below(prefix).into_iter().filter(tracked).collect();
+    page::list(world, call, &items, |resource| {
+        let mut item = json!({"id": resource.id(), "name": resource.name(), "type": resource.type_name, "location": resource.location()});
+        for part in ["kind", "sku", "tags", "identity", "plan"] {
+            if !resource.body[part].is_null() {
+                item[part] = resource.body[part].clone();
+            }
+        }
+        if expand.contains("createdtime") {
+            item["createdTime"] = json!(arm_date(resource.created_at));
+        }
+        if expand.contains("changedtime") {
+            item["changedTime"] = json!(arm_date(resource.updated_at));
+        }
+        if expand.contains("provisioningstate") {
+            item["provisioningState"] = json!(resource.state());
+        }
+        item
+    })
+}
+
+fn locations(subscription: &str) -> Vec<Value> {
+    REGIONS
+        .iter()
+        .map(|(name, title, pair)| {
+            json!({"id": format!("/subscriptions/{subscription}/locations/{name}"), "name": name, "type": "Region", "displayName": title,
+                "regionalDisplayName": title, "metadata": {"regionType": "Physical", "regionCategory": "Recommended",
+                    "pairedRegion": [{"name": pair, "id": format!("/subscriptions/{subscription}/locations/{pair}")}]}})
+        })
+        .collect()
+}
+
+fn registration(subscription: &str, name: &str) -> Value {
+    json!({"id": format!("/subscriptions/{subscription}/providers/{name}"), "namespace": name, "registrationPolicy": "RegistrationRequired",
+        "registrationState": "Registered", "resourceTypes": []})
+}
+
+fn operation_result(world: &World, call: &Call<'_>, name: &str) -> Result<Reply, ApiError> {
+    let missing = || ApiError::new(404, "OperationNotFound", format!("The operation '{name}' could not be found."));
+    match world.operations.get(name).ok_or_else(missing)?.state() {
+        State::Running => Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query))),
+        State::Failed(error) => Err(error),
+        _ => Ok(Reply::empty(200)),
+    }
+}
+
+/// Puts a subscription in place.
+pub fn add_subscription(world: &World, subscription: &str, title: &str) {
+    let body = json!({
+        "id": format!("/subscriptions/{subscription}"), "authorizationSource": "RoleBased", "managedByTenants": [],
+        "subscriptionId": subscription, "tenantId": TENANT, "displayName": title, "state": "Enabled",
+        "subscriptionPolicies": {"locationPlacementId": "Public_2014-09-01", "quotaId": "PayAsYouGo_2014-09-01", "spendingLimit": "Off"},
+    });
+    let mut resource = Resource::new(body, world.clock.now());
+    resource.type_name = "Microsoft.Resources/subscriptions".into();
+    world.store.put(resource);
+}

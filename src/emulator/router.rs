@@ -1,0 +1,157 @@
+//! From a request's path to whoever serves it.
+
+use std::{sync::Arc, time::Instant};
+
+use uuid::Uuid;
+
+use super::{
+    compute, deployment, devtestlab,
+    error::ApiError,
+    http::{Reply, Request},
+    id::group_id,
+    operation::Operation,
+    provider, resources,
+    throttle::{Kind, Throttle},
+    world::{Call, World},
+};
+
+/// What a path names below a provider.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The subscription's GUID.
+    pub subscription: String,
+    /// The resource group's name.
+    pub group: Option<String>,
+    /// The provider's namespace.
+    pub namespace: String,
+    /// What follows: types and names in turn, or one type more, or an action.
+    pub rest: Vec<String>,
+}
+
+impl Target {
+    /// The scope above the provider.
+    pub fn scope(&self) -> String {
+        self.group.as_ref().map_or_else(|| format!("/subscriptions/{}", self.subscription), |group| group_id(&self.subscription, group))
+    }
+
+    /// The types without the names, in lower case and separated by `/`.
+    pub fn kinds(&self) -> String {
+        self.rest.iter().step_by(2).map(|kind| kind.to_ascii_lowercase()).collect::<Vec<_>>().join("/")
+    }
+
+    /// Whether this is one resource, not a collection or an action.
+    pub fn is_resource(&self) -> bool {
+        self.rest.len().is_multiple_of(2)
+    }
+}
+
+/// Serves a request to the resource manager.
+pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
+    let kind = Kind::of(&request.method);
+    let mut left = Throttle::untouched(kind);
+    let mut reply = admit(world, request, &mut left).and_then(|call| route(world, &call)).unwrap_or_else(Reply::from);
+    if request.path.to_ascii_lowercase().starts_with("/subscriptions") && !reply.headers.iter().any(|(name, _)| name == kind.header()) {
+        reply.headers.push((kind.header().into(), left.to_string()));
+    }
+    reply
+}
+
+/// Checks token, budget and api-version, in this order.
+fn admit<'a>(world: &World, request: &'a Request, left: &mut u32) -> Result<Call<'a>, ApiError> {
+    let caller = world.identity.caller(request.header("authorization"), world.clock.now())?;
+    let segments = request.segments();
+    if let [first, subscription, ..] = segments.as_slice()
+        && first.eq_ignore_ascii_case("subscriptions")
+    {
+        check_subscription(world, subscription)?;
+        if world.settings().throttling {
+            *left = world.throttle.take(subscription, Kind::of(&request.method), Instant::now())?;
+        }
+    }
+    let version = request.parameter("api-version").filter(|version| !version.is_empty());
+    let api_version = version.ok_or_else(|| {
+        ApiError::bad_request("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+    })?;
+    let host = request.header("host").filter(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));
+    let root = host.map_or_else(|| world.base.trim_end_matches('/').to_owned(), |host| format!("https://{host}"));
+    Ok(Call { request, caller, api_version, root })
+}
+
+fn check_subscription(world: &World, subscription: &str) -> Result<(), ApiError> {
+    if world.store.contains(&format!("/subscriptions/{subscription}")) {
+        return Ok(());
+    }
+    if Uuid::try_parse(subscription).is_err() {
+        let message = format!("The provided subscription identifier '{subscription}' is malformed or invalid.");
+        return Err(ApiError::bad_request("InvalidSubscriptionId", message));
+    }
+    Err(ApiError::new(404, "SubscriptionNotFound", format!("The subscription '{subscription}' could not be found.")))
+}
+
+fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    let segments = call.request.segments();
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    // Whoever changes something holds the gate.
+    let _gate = (!matches!(call.method(), "GET" | "HEAD")).then(|| world.gate());
+    match lower.as_slice() {
+        ["subscriptions", _, "providers", _, _, ..] => target(world, call, segments[1], None, &segments[3..]),
+        ["subscriptions", _, "resourcegroups", _, "providers", _, _, ..] => target(world, call, segments[1], Some(segments[3]), &segments[5..]),
+        // The older spelling leaves the provider out.
+        ["subscriptions", _, "resourcegroups", _, "deployments", ..] => {
+            let rest: Vec<&str> = std::iter::once("Microsoft.Resources").chain(segments[4..].iter().copied()).collect();
+            target(world, call, segments[1], Some(segments[3]), &rest)
+        }
+        _ => resources::serve(world, call, &segments, &lower),
+    }
+}
+
+fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option<&str>, rest: &[&str]) -> Result<Reply, ApiError> {
+    let Some((namespace, rest)) = rest.split_first() else { return Err(unknown(world, call)) };
+    let target = Target {
+        subscription: subscription.to_owned(),
+        group: group.map(str::to_owned),
+        namespace: (*namespace).to_owned(),
+        rest: rest.iter().map(|segment| (*segment).to_owned()).collect(),
+    };
+    if let Some(group) = group {
+        check_exists(world, subscription, group)?;
+    }
+    provider::check(&target, &call.api_version)?;
+    if let ("GET", [_, _, _, name]) = (call.method(), target.rest.as_slice())
+        && target.kinds() == "locations/operations"
+        && let Some(operation) = world.operations.get(name)
+    {
+        let mut body = operation.status_body();
+        body["name"] = name.as_str().into();
+        return Ok(Reply::ok(&body));
+    }
+    match target.namespace.to_ascii_lowercase().as_str() {
+        "microsoft.devtestlab" => devtestlab::serve(world, call, &target),
+        "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target),
+        "microsoft.compute" => compute::serve(world, call, &target),
+        _ => resources::generic::serve(world, call, &target),
+    }
+}
+
+/// The resource group must exist.
+pub fn check_exists(world: &World, subscription: &str, group: &str) -> Result<(), ApiError> {
+    if world.store.contains(&group_id(subscription, group)) { Ok(()) } else { Err(ApiError::group_not_found(group)) }
+}
+
+/// 202 with both addresses, as Compute and Network answer.
+pub fn operation_accepted(call: &Call<'_>, subscription: &str, namespace: &str, operation: &Operation) -> Reply {
+    let url = |monitor: &str| {
+        format!(
+            "{}/subscriptions/{subscription}/providers/{namespace}/locations/westeurope/operations/{}?{monitor}api-version={}",
+            call.root, operation.name, call.api_version
+        )
+    };
+    Reply::empty(202).with_header("Azure-AsyncOperation", url("")).with_header("Location", url("monitor=true&"))
+}
+
+/// No route serves this: it is noted, and answered as Azure answers.
+pub fn unknown(world: &World, call: &Call<'_>) -> ApiError {
+    world.unknown_route(call.request);
+    ApiError::new(404, "InvalidResourceType", format!("The resource type could not be found at the path '{}'.", call.request.path))
+}

@@ -1,0 +1,179 @@
+//! The listener: TLS, HTTP/1.1, limits, the journal, faults; then on to whoever serves the request.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use uuid::Uuid;
+
+use super::{
+    control,
+    error::ApiError,
+    http::{Reply, Request, decode},
+    identity, router,
+    world::World,
+};
+
+/// Azure Resource Manager takes requests of up to 4 MB.
+const BODY_LIMIT: usize = 4 * 1024 * 1024;
+/// How long a client may take for a TLS handshake, for its headers, and for its body.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves connections until the emulator stops.
+pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+    let acceptor = TlsAcceptor::from(tls);
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            () = world.stopped() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(world.clone(), acceptor.clone(), stream, peer));
+                }
+                // Out of file descriptors, most likely: connections that end give some back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Connections have been told to end with the answer that they are at; one that does not is cut off.
+    if tokio::time::timeout(Duration::from_secs(2), all).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+async fn connection(world: Arc<World>, acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+    // Small answers must not wait for one another.
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
+        tracing::debug!(target: "dtl::emulator", %peer, "the TLS handshake failed");
+        return;
+    };
+    let serving = world.clone();
+    let service = service_fn(move |request| respond(serving.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let stopped = std::pin::pin!(world.stopped());
+    tokio::select! {
+        // A connection that breaks, or that a fault breaks, is nobody's error here.
+        _ = connection.as_mut() => return,
+        () = stopped => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// A fault wants the connection closed: hyper drops it when the service fails.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is closed on demand")]
+struct Closed;
+
+async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+    let arrived = world.clock.now();
+    let (request, problem) = match read(request).await {
+        Ok(request) => (request, None),
+        Err((request, problem)) => (request, Some(problem)),
+    };
+    if request.path == "/emulator" || request.path.starts_with("/emulator/") {
+        return Ok(response(problem.map_or_else(|| control::serve(&world, &request), Reply::from)));
+    }
+    let client = request.header("user-agent").unwrap_or_default();
+    let ticket = world.journal.arrived(arrived, &request.method, &request.path, &request.query, client);
+    let effect = world.faults.effect(&request.method, &request.path).unwrap_or_default();
+    tokio::time::sleep(effect.delay).await;
+    if effect.close {
+        return Err(Closed);
+    }
+    let mut reply = match (effect.status, problem) {
+        (Some(status), _) => {
+            let mut reply = Reply::empty(status);
+            reply.body = effect.body;
+            reply
+        }
+        (None, Some(problem)) => problem.into(),
+        (None, None) => identity::endpoints::serve(&world, &request).unwrap_or_else(|| router::serve(&world, &request)),
+    };
+    reply.headers.extend(effect.headers);
+    add_common_headers(&request, &mut reply);
+    world.journal.answered(ticket, reply.status);
+    Ok(response(reply))
+}
+
+/// Reads a request whole, or says what is wrong with its body.
+async fn read(request: hyper::Request<Incoming>) -> Result<Request, (Request, ApiError)> {
+    let (parts, body) = request.into_parts();
+    let mut request = Request {
+        method: parts.method.as_str().to_owned(),
+        path: decode(parts.uri.path()),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: headers(&parts.headers),
+        body: Vec::new(),
+    };
+    match tokio::time::timeout(PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {
+        Ok(Ok(collected)) => {
+            request.body = collected.to_bytes().to_vec();
+            Ok(request)
+        }
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("The request content size exceeds the maximum size of '{BODY_LIMIT}' bytes.");
+            Err((request, ApiError::new(413, "RequestContentTooLarge", message)))
+        }
+        Ok(Err(error)) => Err((request, ApiError::invalid_content(&error.to_string()))),
+        Err(_) => Err((request, ApiError::new(408, "RequestTimeout", "The request's body did not arrive in time."))),
+    }
+}
+
+fn headers(map: &HeaderMap) -> Vec<(String, String)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+fn add_common_headers(request: &Request, reply: &mut Reply) {
+    let id = Uuid::new_v4().to_string();
+    let correlation = request.header("x-ms-correlation-request-id").unwrap_or(&id).to_owned();
+    let client = request.header("x-ms-client-request-id").map(str::to_owned);
+    let mut add = |name: &str, value: String| {
+        if !reply.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            reply.headers.push((name.into(), value));
+        }
+    };
+    add("x-ms-routing-request-id", format!("EMULATOR:{id}"));
+    add("x-ms-correlation-request-id", correlation);
+    add("x-ms-request-id", id);
+    add("Cache-Control", "no-cache".into());
+    add("Pragma", "no-cache".into());
+    add("Expires", "-1".into());
+    add("Strict-Transport-Security", "max-age=31536000; includeSubDomains".into());
+    add("X-Content-Type-Options", "nosniff".into());
+    if let (Some(client), Some("true" | "True")) = (client, request.header("x-ms-return-client-request-id")) {
+        add("x-ms-client-request-id", client);
+    }
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let has_body = reply.body.is_some();
+    let mut response = Response::new(Full::new(Bytes::from(reply.body.unwrap_or_default())));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if has_body {
+        response.headers_mut().insert("content-type", HeaderValue::from_static(reply.content_type));
+    }
+    for (name, value) in reply.headers {
+        // A fault may ask for a header that HTTP has no room for; it goes without.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,217 @@
+//! All resources, ordered by id, with an index by type.
+//!
+//! Ids compare in lower case. A collection's members and everything below a resource are ranges of the ordered map, so that nothing
+//! is found by looking at everything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::id::scope_part;
+
+/// A resource.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// The id in lower case.
+    pub key: Arc<str>,
+    /// The full type in its own casing.
+    pub type_name: String,
+    /// What Azure shows.
+    pub body: Value,
+    /// What Azure never shows.
+    pub private: Map<String, Value>,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When its provisioning last ended.
+    pub updated_at: OffsetDateTime,
+}
+
+impl Resource {
+    /// A resource whose body carries `id` and `type`.
+    pub fn new(body: Value, now: OffsetDateTime) -> Self {
+        let key = body["id"].as_str().unwrap_or_default().to_ascii_lowercase().into();
+        let type_name = body["type"].as_str().unwrap_or_default().to_owned();
+        Self { key, type_name, body, private: Map::new(), created_at: now, updated_at: now }
+    }
+
+    /// The id as Azure shows it.
+    pub fn id(&self) -> &str {
+        self.body["id"].as_str().unwrap_or_default()
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.body["name"].as_str().unwrap_or_default()
+    }
+
+    /// A property.
+    pub fn property(&self, name: &str) -> &Value {
+        &self.body["properties"][name]
+    }
+
+    /// A property that is a text; empty when there is none.
+    pub fn text(&self, name: &str) -> &str {
+        self.property(name).as_str().unwrap_or_default()
+    }
+
+    /// The provisioning state.
+    pub fn state(&self) -> &str {
+        self.text("provisioningState")
+    }
+
+    /// The location.
+    pub fn location(&self) -> &str {
+        self.body["location"].as_str().unwrap_or_default()
+    }
+
+    /// Sets a property.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        if !self.body["properties"].is_object() {
+            self.body["properties"] = json!({});
+        }
+        self.body["properties"][name] = value.into();
+    }
+
+    /// Sets the provisioning state.
+    pub fn set_state(&mut self, state: &str) {
+        self.set("provisioningState", state);
+    }
+
+    /// A hidden value that is a text; empty when there is none.
+    pub fn hidden(&self, name: &str) -> &str {
+        self.private.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Hides a value.
+    pub fn hide(&mut self, name: &str, value: impl Into<Value>) {
+        self.private.insert(name.into(), value.into());
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_key: BTreeMap<Arc<str>, Arc<Resource>>,
+    by_type: HashMap<(String, String), BTreeSet<Arc<str>>>,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub struct Store {
+    inner: RwLock<Inner>,
+}
+
+impl Store {
+    /// The resource with this id, in whatever case.
+    pub fn get(&self, id: &str) -> Option<Arc<Resource>> {
+        let inner = self.read();
+        if id.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            inner.by_key.get(id.to_ascii_lowercase().as_str()).cloned()
+        } else {
+            inner.by_key.get(id).cloned()
+        }
+    }
+
+    /// Whether there is one.
+    pub fn contains(&self, id: &str) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// Adds or replaces a resource.
+    pub fn put(&self, resource: Resource) -> Arc<Resource> {
+        let resource = Arc::new(resource);
+        let mut inner = self.write();
+        inner.by_type.entry(type_key(&resource)).or_default().insert(resource.key.clone());
+        inner.by_key.insert(resource.key.clone(), resource.clone());
+        resource
+    }
+
+    /// Changes a resource in place; `None` when there is none.
+    pub fn update(&self, id: &str, change: impl FnOnce(&mut Resource)) -> Option<Arc<Resource>> {
+        let mut inner = self.write();
+        let slot = inner.by_key.get_mut(id.to_ascii_lowercase().as_str())?;
+        change(Arc::make_mut(slot));
+        Some(slot.clone())
+    }
+
+    /// Removes a resource.
+    pub fn remove(&self, id: &str) -> Option<Arc<Resource>> {
+        let mut inner = self.write();
+        let resource = inner.by_key.remove(id.to_ascii_lowercase().as_str())?;
+        if let Some(keys) = inner.by_type.get_mut(&type_key(&resource)) {
+            keys.remove(&resource.key);
+        }
+        Some(resource)
+    }
+
+    /// Everything whose id starts with `prefix`, in order.
+    pub fn below(&self, prefix: &str) -> Vec<Arc<Resource>> {
+        let prefix: Arc<str> = prefix.to_ascii_lowercase().into();
+        let inner = self.read();
+        inner
+            .by_key
+            .range((Bound::Included(prefix.clone()), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(&*prefix))
+            .map(|(_, resource)| resource.clone())
+            .collect()
+    }
+
+    /// The members of a collection: ids of the form `{collection}/{name}` and no deeper.
+    pub fn members(&self, collection: &str) -> Vec<Arc<Resource>> {
+        let prefix = format!("{}/", collection.to_ascii_lowercase());
+        self.below(&prefix).into_iter().filter(|resource| !resource.key[prefix.len()..].contains('/')).collect()
+    }
+
+    /// All resources of a type in a subscription.
+    pub fn of_type(&self, subscription: &str, type_name: &str) -> Vec<Arc<Resource>> {
+        let inner = self.read();
+        let keys = inner.by_type.get(&(subscription.to_ascii_lowercase(), type_name.to_ascii_lowercase()));
+        keys.into_iter().flatten().filter_map(|key| inner.by_key.get(key).cloned()).collect()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> Vec<Arc<Resource>> {
+        self.read().by_key.values().cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn type_key(resource: &Resource) -> (String, String) {
+    let subscription = scope_part(&resource.key, "subscriptions").unwrap_or_default();
+    (subscription.to_owned(), resource.type_name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(id: &str, type_name: &str) -> Resource {
+        Resource::new(json!({"id": id, "type": type_name, "name": "x"}), OffsetDateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn ids_compare_without_case_and_members_are_no_grandchildren() {
+        let store = Store::default();
+        store.put(resource("/Subscriptions/S/a/L", "A/l"));
+        store.put(resource("/subscriptions/s/a/l/B/c", "A/l/B"));
+        store.put(resource("/subscriptions/s/a/l/b/c/d/e", "A/l/b/d"));
+        store.put(resource("/subscriptions/s/a/l/bb/x", "A/l/bb"));
+        assert!(store.contains("/SUBSCRIPTIONS/s/A/l"));
+        assert_eq!(store.members("/subscriptions/s/A/L/b").len(), 1);
+        assert_eq!(store.below("/subscriptions/s/a/l/").len(), 3);
+        assert_eq!(store.of_type("S", "a/L/b").len(), 1);
+        assert!(store.remove("/subscriptions/s/a/l/b/C").is_some());
+        assert!(store.of_type("s", "A/l/b").is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! Everything an emulator is: clock, settings, resources, operations, faults, sign-in; and how work goes on in the background.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    clock::Clock,
+    faults::{Faults, Outcome},
+    http::Request,
+    identity::{Caller, Identity},
+    journal::Journal,
+    operation::{Operation, Operations},
+    settings::{Settings, Work},
+    store::{Resource, Store},
+    throttle::Throttle,
+};
+
+/// The emulated cloud.
+#[derive(Debug)]
+pub struct World {
+    /// The emulator's URL, with a trailing slash.
+    pub base: String,
+    /// The simulated clock.
+    pub clock: Clock,
+    /// All resources.
+    pub store: Store,
+    /// All long-running operations.
+    pub operations: Operations,
+    /// Faults that wait for their occasion.
+    pub faults: Faults,
+    /// The requests served.
+    pub journal: Journal,
+    /// Token buckets.
+    pub throttle: Throttle,
+    /// The tenant.
+    pub identity: Identity,
+    /// How many items a page of a list holds.
+    pub page_size: usize,
+    settings: RwLock<Settings>,
+    gate: Mutex<()>,
+    unknown_routes: Mutex<Vec<String>>,
+    stop: watch::Sender<bool>,
+}
+
+impl World {
+    /// An empty cloud.
+    pub fn new(base: String, identity: Identity, settings: Settings, page_size: usize) -> Self {
+        Self {
+            base,
+            clock: Clock::default(),
+            store: Store::default(),
+            operations: Operations::default(),
+            faults: Faults::default(),
+            journal: Journal::default(),
+            throttle: Throttle::default(),
+            identity,
+            page_size,
+            settings: RwLock::new(settings),
+            gate: Mutex::default(),
+            unknown_routes: Mutex::default(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings, to be changed.
+    pub fn settings_mut(&self) -> RwLockWriteGuard<'_, Settings> {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One change at a time: whoever looks and then acts holds the gate, so that nothing comes between. Reads go without.
+    pub fn gate(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes and reports a request that no route serves.
+    pub fn unknown_route(&self, request: &Request) {
+        let line = format!("{} {}?{}", request.method, request.path, request.query);
+        tracing::warn!(target: "dtl::emulator", "no such route: {line}");
+        anstream::eprintln!("emulator: no such route: {line}");
+        let mut routes = self.unknown_routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.len() < 1000 && !routes.contains(&line) {
+            routes.push(line);
+        }
+    }
+
+    /// The requests that no route served.
+    pub fn unknown_routes(&self) -> Vec<String> {
+        self.unknown_routes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets work go on in the background until it ends or the emulator stops.
+    pub fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let mut stop = self.stop.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Resolves when the emulator stops.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // The sender lives as long as the world: an error would mean the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// Ends all background work.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits as long as a piece of work takes.
+    pub async fn work(&self, work: Work) {
+        let duration = self.settings().duration(work);
+        tokio::time::sleep(duration).await;
+    }
+
+    /// Waits as long as the making of `id` takes, and tells what becomes of it: `None` when all goes well.
+    pub async fn provisioning(&self, id: &str, duration: Duration) -> Option<Outcome> {
+        tokio::time::sleep(duration).await;
+        let outcome = self.faults.provisioning(id)?;
+        tokio::time::sleep(outcome.delay).await;
+        (!outcome.state.eq_ignore_ascii_case("Succeeded")).then_some(outcome)
+    }
+
+    /// Begins an operation on a resource.
+    pub fn begin(&self, subject: &str) -> Arc<Operation> {
+        self.operations.begin(subject, self.clock.now())
+    }
+
+    /// Marks the end of a resource's provisioning.
+    pub fn settle(&self, id: &str, change: impl FnOnce(&mut Resource)) -> Option<Arc<Resource>> {
+        let now = self.clock.now();
+        self.store.update(id, |resource| {
+            change(resource);
+            resource.updated_at = now;
+        })
+    }
+}
+
+/// A request to the resource manager whose sender is known.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// Who sent it.
+    pub caller: Caller,
+    /// The api-version.
+    pub api_version: String,
+    /// The URL that the client used to come here, without a trailing slash.
+    pub root: String,
+}
+
+impl Call<'_> {
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.request.method
+    }
+}
+
+/// Decimal digits that nobody expects.
+pub fn random_digits(count: u32) -> String {
+    let number = Uuid::new_v4().as_u128() % 10_u128.pow(count);
+    format!("{number:0width$}", width = count as usize)
+}
