@@ -111,7 +111,7 @@ fn power(world: &Arc<World>, call: &Call<'_>, target: &Target, power: &'static s
         let message = format!("Operation 'start' is not allowed on VM '{}' since the VM is generalized.", machine.name());
         return Err(ApiError::conflict("OperationNotAllowed", message));
     }
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     let (world, ending) = (world.clone(), operation.clone());
     world.clone().spawn(async move {
         world.work(work).await;

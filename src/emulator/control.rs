@@ -47,8 +47,7 @@ fn resources(world: &World) -> Reply {
 
 fn with_times(resource: &Resource) -> Value {
     let mut body = resource.body.clone();
-    body["emulator"] =
-        json!({"createdAt": millisecond_date(resource.created_at), "updatedAt": millisecond_date(resource.updated_at)});
+    body["emulator"] = json!({"createdAt": millisecond_date(resource.created_at), "updatedAt": millisecond_date(resource.updated_at)});
     body
 }
 

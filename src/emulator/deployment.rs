@@ -48,8 +48,10 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
         }
         ("GET", "operations", 3) => page::values(world, call, operations(&*require(world, &id)?)),
         ("GET", "operations", 4) => {
-            let wanted = operations(&*require(world, &id)?).into_iter().find(|operation| operation["operationId"].as_str() == Some(rest[3]));
-            let missing = || ApiError::new(404, "DeploymentOperationNotFound", format!("The deployment operation '{}' could not be found.", rest[3]));
+            let wanted =
+                operations(&*require(world, &id)?).into_iter().find(|operation| operation["operationId"].as_str() == Some(rest[3]));
+            let missing =
+                || ApiError::new(404, "DeploymentOperationNotFound", format!("The deployment operation '{}' could not be found.", rest[3]));
             wanted.map(|operation| Reply::ok(&operation)).ok_or_else(missing)
         }
         ("GET", "operationstatuses", 4) => {
@@ -79,7 +81,9 @@ fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiErr
 }
 
 fn without_filter(query: &str) -> String {
-    let kept = query.split('&').filter(|pair| !pair.to_ascii_lowercase().starts_with("$filter") && !pair.to_ascii_lowercase().starts_with("%24filter"));
+    let kept = query
+        .split('&')
+        .filter(|pair| !pair.to_ascii_lowercase().starts_with("$filter") && !pair.to_ascii_lowercase().starts_with("%24filter"));
     kept.collect::<Vec<_>>().join("&")
 }
 
@@ -129,7 +133,7 @@ pub fn start(world: &Arc<World>, id: &Id, body: &Value, plan: Plan, caller: &Cal
     if let Some(existing) = &existing {
         deployment.created_at = existing.created_at;
     }
-    let operation = world.operations.begin_named(format!("0858{}", random_digits(16)), &deployment.key);
+    let operation = world.operations.begin_named(format!("0858{}", random_digits(16)));
     deployment.hide("operation", operation.name.clone());
     deployment.hide("operations", json!([]));
     let resource = world.store.put(deployment);
@@ -142,7 +146,9 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     if good {
         return Ok(());
     }
-    let message = format!("The deployment name '{name}' is invalid. It can only have letters, digits, '-', '.', '(', ')' and '_', and up to 64 of them.");
+    let message = format!(
+        "The deployment name '{name}' is invalid. It can only have letters, digits, '-', '.', '(', ')' and '_', and up to 64 of them."
+    );
     Err(ApiError::bad_request("InvalidDeploymentName", message))
 }
 
@@ -210,7 +216,8 @@ fn validate(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiEr
 fn cancel(world: &World, id: &Id) -> Result<Reply, ApiError> {
     let deployment = require(world, id)?;
     if !is_active(&deployment) {
-        let message = format!("The deployment '{}' cannot be cancelled because its provisioning state is '{}'.", id.name(), deployment.state());
+        let message =
+            format!("The deployment '{}' cannot be cancelled because its provisioning state is '{}'.", id.name(), deployment.state());
         return Err(ApiError::conflict("DeploymentCannotBeCancelled", message));
     }
     world.settle(&deployment.key, |deployment| deployment.set_state("Canceled"));
@@ -238,7 +245,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
         let message = format!("Unable to delete deployment '{}': it is still active. Cancel it first.", id.name());
         return Err(ApiError::conflict("DeploymentActive", message));
     }
-    let operation = world.begin(&deployment.key);
+    let operation = world.begin();
     let location = format!(
         "{}/subscriptions/{}/operationresults/{}?api-version={}",
         call.root,

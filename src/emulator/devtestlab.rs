@@ -53,7 +53,9 @@ fn resolve_me(target: &Target, caller: &Caller) -> Target {
 fn list_in_subscription(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
     match (call.method(), target.kinds().as_str(), target.rest.len()) {
         ("GET", "labs", 1) => page::list(world, call, &world.store.of_type(&target.subscription, "Microsoft.DevTestLab/labs"), show),
-        ("GET", "schedules", 1) => page::list(world, call, &world.store.of_type(&target.subscription, "Microsoft.DevTestLab/schedules"), show),
+        ("GET", "schedules", 1) => {
+            page::list(world, call, &world.store.of_type(&target.subscription, "Microsoft.DevTestLab/schedules"), show)
+        }
         _ => Err(router::unknown(world, call)),
     }
 }
@@ -114,7 +116,8 @@ fn is_collection(kinds: &str) -> bool {
 /// The lab and everything between it and this resource must exist; users and policy sets are there by themselves.
 fn require_parents(world: &World, id: &Id) -> Result<(), ApiError> {
     (1..=id.pairs.len()).map(|depth| id.ancestor(depth)).try_for_each(|parent| {
-        let by_itself = parent.pairs.last().is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("users") || kind.eq_ignore_ascii_case("policysets"));
+        let by_itself =
+            parent.pairs.last().is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("users") || kind.eq_ignore_ascii_case("policysets"));
         if by_itself || world.store.contains(&parent.key()) { Ok(()) } else { Err(not_found(&parent)) }
     })
 }
@@ -248,7 +251,9 @@ fn operation_status(world: &World, call: &Call<'_>, name: &str) -> Result<Reply,
         return Ok(Reply::ok(&operation.status_body()));
     }
     match operation.state() {
-        State::Running => Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query))),
+        State::Running => {
+            Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query)))
+        }
         State::Failed(error) => Err(error),
         _ => Ok(Reply::ok(&operation.status_body())),
     }
@@ -298,4 +303,24 @@ pub fn with_location(body: &Value, lab: &Resource) -> Value {
         body["location"] = json!(lab.location());
     }
     body
+}
+
+/// The properties of a body, their names spelt as DevTest Labs shows them: it takes them in any case, templates in the wild write `OsType`.
+pub fn lab_properties(body: &Value) -> Result<Map<String, Value>, ApiError> {
+    Ok(provision::properties(body)?.into_iter().map(|(name, value)| (camel(&name), spelt(&name, value))).collect())
+}
+
+fn camel(name: &str) -> String {
+    let mut characters = name.chars();
+    characters.next().map(|first| first.to_ascii_lowercase().to_string() + characters.as_str()).unwrap_or_default()
+}
+
+/// What a user's own names stand in stays as it is.
+fn spelt(name: &str, value: Value) -> Value {
+    match value {
+        _ if matches!(name, "value" | "extendedProperties") => value,
+        Value::Object(map) => map.into_iter().map(|(name, value)| (camel(&name), spelt(&name, value))).collect(),
+        Value::Array(items) => items.into_iter().map(|item| spelt(name, item)).collect(),
+        other => other,
+    }
 }

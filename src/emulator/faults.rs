@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn bad_faults_are_refused() {
-        for fault in [json!([{"path": "("}]), json!([{}]), json!([{"path": "a", "sattus": 1}]), json!([{"path": "a", "delaySeconds": -1}])] {
+        for fault in [json!([{"path": "("}]), json!([{}]), json!([{"path": "a", "sattus": 1}]), json!([{"path": "a", "delaySeconds": -1}])]
+        {
             assert!(Faults::default().add(&fault).is_err(), "{fault}");
         }
     }

@@ -37,7 +37,8 @@ pub struct Filter(Expression);
 impl Filter {
     /// Parses a `$filter`.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
-        let invalid = || ApiError::bad_request("InvalidFilterInQueryString", format!("Invalid $filter '{text}' specified in the query string."));
+        let invalid =
+            || ApiError::bad_request("InvalidFilterInQueryString", format!("Invalid $filter '{text}' specified in the query string."));
         let tokens = tokenize(text).ok_or_else(invalid)?;
         // An expression nests by parentheses and `not`; a hostile one must not exhaust the stack.
         if tokens.len() > 512 {
@@ -176,7 +177,9 @@ impl Parser<'_> {
     fn operand(&mut self) -> Option<Operand> {
         match self.next()? {
             Token::Text(text) => Some(Operand::Literal(Value::String(text.clone()))),
-            Token::Word(word) => Some(literal(word).map_or_else(|| Operand::Path(word.split('/').map(str::to_owned).collect()), Operand::Literal)),
+            Token::Word(word) => {
+                Some(literal(word).map_or_else(|| Operand::Path(word.split('/').map(str::to_owned).collect()), Operand::Literal))
+            }
             Token::Symbol(_) => None,
         }
     }
@@ -321,7 +324,9 @@ mod tests {
 
     #[test]
     fn broken_filters_are_refused() {
-        for text in ["", "name", "name eq", "name eq 'x", "name is 'x'", "(name eq 'x'", "name eq 'x')", "f(name, 'x')", &"not ".repeat(5000)] {
+        for text in
+            ["", "name", "name eq", "name eq 'x", "name is 'x'", "(name eq 'x'", "name eq 'x')", "f(name, 'x')", &"not ".repeat(5000)]
+        {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
     }

@@ -85,11 +85,6 @@ impl Reply {
         Self::json(200, body)
     }
 
-    /// 200 with a list.
-    pub fn list(items: &[Value]) -> Self {
-        Self::ok(&json!({"value": items}))
-    }
-
     /// Adds a header.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -188,7 +188,8 @@ impl Identity {
         };
         let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer ")).map(str::trim);
         let Some(token) = token.filter(|token| !token.is_empty()) else {
-            return Err(self.challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is provided in an invalid format."));
+            return Err(self
+                .challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is provided in an invalid format."));
         };
         let known = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
         let (caller, expires) = match known {

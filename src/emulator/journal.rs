@@ -54,8 +54,7 @@ impl Journal {
             inner.entries.pop_front();
             inner.dropped += 1;
         }
-        let entry =
-            Entry { at, method: method.into(), path: path.into(), query: query.into(), status: 0, client: client.into() };
+        let entry = Entry { at, method: method.into(), path: path.into(), query: query.into(), status: 0, client: client.into() };
         inner.entries.push_back(entry);
         inner.dropped + inner.entries.len() - 1
     }

@@ -37,8 +37,6 @@ impl State {
 pub struct Operation {
     /// Its name in the status address.
     pub name: String,
-    /// What it works on, in lower case.
-    pub subject: String,
     state: watch::Sender<State>,
 }
 
@@ -98,16 +96,15 @@ pub struct Operations {
 
 impl Operations {
     /// Begins an operation named as DevTest Labs names them: the day and a GUID.
-    pub fn begin(&self, subject: &str, now: OffsetDateTime) -> Arc<Operation> {
+    pub fn begin(&self, now: OffsetDateTime) -> Arc<Operation> {
         let day = now.date();
         let name = format!("{:04}{:02}{:02}-{}", day.year(), u8::from(day.month()), day.day(), Uuid::new_v4());
-        self.begin_named(name, subject)
+        self.begin_named(name)
     }
 
     /// Begins an operation with a name of its own.
-    pub fn begin_named(&self, name: String, subject: &str) -> Arc<Operation> {
-        let operation =
-            Arc::new(Operation { name: name.clone(), subject: subject.to_ascii_lowercase(), state: watch::Sender::new(State::Running) });
+    pub fn begin_named(&self, name: String) -> Arc<Operation> {
+        let operation = Arc::new(Operation { name: name.clone(), state: watch::Sender::new(State::Running) });
         self.lock().insert(name.to_ascii_lowercase(), operation.clone());
         operation
     }

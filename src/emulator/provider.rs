@@ -178,7 +178,9 @@ pub fn check_date(api_version: &str) -> Result<(), ApiError> {
     if date.len() == 10 && shaped && known_suffix && ("2014-01-01".."2027-01-01").contains(&date) {
         return Ok(());
     }
-    let message = format!("The api-version '{api_version}' is invalid. The supported versions are '2026-09-01,2025-04-01,2024-03-01,2021-04-01,2018-09-15,2016-05-15'.");
+    let message = format!(
+        "The api-version '{api_version}' is invalid. The supported versions are '2026-09-01,2025-04-01,2024-03-01,2021-04-01,2018-09-15,2016-05-15'."
+    );
     Err(ApiError::bad_request("InvalidApiVersionParameter", message))
 }
 

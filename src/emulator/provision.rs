@@ -5,15 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    compute, deployment, devtestlab,
-    error::ApiError,
-    http::Reply,
-    id::Id,
-    identity::Caller,
-    operation::Operation,
-    provider, resources,
-    store::Resource,
-    world::World,
+    compute, deployment, devtestlab, error::ApiError, http::Reply, id::Id, identity::Caller, operation::Operation, provider, resources,
+    store::Resource, world::World,
 };
 
 /// What a resource is made from.

@@ -37,14 +37,20 @@ const REGIONS: &[(&str, &str, &str)] = &[
 pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&str]) -> Result<Reply, ApiError> {
     provider::check_date(&call.api_version)?;
     match (call.method(), lower) {
-        ("GET", ["tenants"]) => {
-            page::values(world, call, vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
-                "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})])
-        }
+        ("GET", ["tenants"]) => page::values(
+            world,
+            call,
+            vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
+                "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})],
+        ),
         ("GET", ["subscriptions"]) => page::list(world, call, &world.store.members("/subscriptions"), shown),
-        ("GET", ["subscriptions", _]) => world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call)),
+        ("GET", ["subscriptions", _]) => {
+            world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call))
+        }
         ("GET", ["subscriptions", subscription, "locations"]) => page::values(world, call, locations(subscription)),
-        ("GET", ["subscriptions", _, "providers"]) => page::values(world, call, provider::NAMESPACES.iter().map(|name| registration(segments[1], name)).collect()),
+        ("GET", ["subscriptions", _, "providers"]) => {
+            page::values(world, call, provider::NAMESPACES.iter().map(|name| registration(segments[1], name)).collect())
+        }
         ("GET", ["subscriptions", _, "providers", name]) | ("POST", ["subscriptions", _, "providers", name, "register"]) => {
             let known = provider::NAMESPACES.iter().find(|known| known.eq_ignore_ascii_case(name));
             let missing = || ApiError::new(404, "InvalidResourceNamespace", format!("The resource namespace '{name}' is invalid."));
@@ -72,7 +78,8 @@ fn shown(resource: &Resource) -> Value {
 fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError> {
     let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
     let tracked = |resource: &Arc<Resource>| {
-        !resource.location().is_empty() && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
+        !resource.location().is_empty()
+            && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
     };
     let items: Vec<Arc<Resource>> = world.store.below(prefix).into_iter().filter(tracked).collect();
     page::list(world, call, &items, |resource| {
@@ -114,7 +121,9 @@ fn registration(subscription: &str, name: &str) -> Value {
 fn operation_result(world: &World, call: &Call<'_>, name: &str) -> Result<Reply, ApiError> {
     let missing = || ApiError::new(404, "OperationNotFound", format!("The operation '{name}' could not be found."));
     match world.operations.get(name).ok_or_else(missing)?.state() {
-        State::Running => Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query))),
+        State::Running => {
+            Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query)))
+        }
         State::Failed(error) => Err(error),
         _ => Ok(Reply::empty(200)),
     }

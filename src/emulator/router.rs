@@ -49,11 +49,17 @@ impl Target {
 pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
     let kind = Kind::of(&request.method);
     let mut left = Throttle::untouched(kind);
-    let mut reply = admit(world, request, &mut left).and_then(|call| route(world, &call)).unwrap_or_else(Reply::from);
+    let serve = std::panic::AssertUnwindSafe(|| admit(world, request, &mut left).and_then(|call| route(world, &call)));
+    // A fault of the emulator's own is one client's bad answer, not everybody's lost connection.
+    let mut reply = std::panic::catch_unwind(serve).unwrap_or_else(|_| Err(internal_error())).unwrap_or_else(Reply::from);
     if request.path.to_ascii_lowercase().starts_with("/subscriptions") && !reply.headers.iter().any(|(name, _)| name == kind.header()) {
         reply.headers.push((kind.header().into(), left.to_string()));
     }
     reply
+}
+
+fn internal_error() -> ApiError {
+    ApiError::new(500, "InternalServerError", "The server encountered an internal error. Please retry the request.")
 }
 
 /// Checks token, budget and api-version, in this order.
@@ -96,7 +102,9 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let _gate = (!matches!(call.method(), "GET" | "HEAD")).then(|| world.gate());
     match lower.as_slice() {
         ["subscriptions", _, "providers", _, _, ..] => target(world, call, segments[1], None, &segments[3..]),
-        ["subscriptions", _, "resourcegroups", _, "providers", _, _, ..] => target(world, call, segments[1], Some(segments[3]), &segments[5..]),
+        ["subscriptions", _, "resourcegroups", _, "providers", _, _, ..] => {
+            target(world, call, segments[1], Some(segments[3]), &segments[5..])
+        }
         // The older spelling leaves the provider out.
         ["subscriptions", _, "resourcegroups", _, "deployments", ..] => {
             let rest: Vec<&str> = std::iter::once("Microsoft.Resources").chain(segments[4..].iter().copied()).collect();
@@ -120,6 +128,7 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
     provider::check(&target, &call.api_version)?;
     if let ("GET", [_, _, _, name]) = (call.method(), target.rest.as_slice())
         && target.kinds() == "locations/operations"
+        && !target.namespace.eq_ignore_ascii_case("Microsoft.DevTestLab")
         && let Some(operation) = world.operations.get(name)
     {
         let mut body = operation.status_body();

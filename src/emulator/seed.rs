@@ -140,7 +140,11 @@ impl Seed {
         }
         lab::complete(world, id);
         // A lab whose sources the seed lists has no other.
-        if lab.artifact_sources.as_ref().is_some_and(|sources| !sources.iter().any(|source| source.name.eq_ignore_ascii_case("public repo"))) {
+        if lab
+            .artifact_sources
+            .as_ref()
+            .is_some_and(|sources| !sources.iter().any(|source| source.name.eq_ignore_ascii_case("public repo")))
+        {
             let source = id.child("artifactsources", "public repo").key();
             for resource in world.store.below(&source) {
                 world.store.remove(&resource.key);
@@ -155,7 +159,10 @@ impl Seed {
         }
         Ok(Repository {
             artifacts: source.artifacts.as_ref().map_or_else(|| Ok(Vec::new()), |folder| read_artifacts(&self.folder.join(folder)))?,
-            environments: source.environments.as_ref().map_or_else(|| Ok(Vec::new()), |folder| read_environments(&self.folder.join(folder)))?,
+            environments: source
+                .environments
+                .as_ref()
+                .map_or_else(|| Ok(Vec::new()), |folder| read_environments(&self.folder.join(folder)))?,
         })
     }
 }

@@ -62,10 +62,8 @@ async fn connection(world: Arc<World>, acceptor: TlsAcceptor, stream: TcpStream,
     };
     let serving = world.clone();
     let service = service_fn(move |request| respond(serving.clone(), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(PATIENCE).serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let stopped = std::pin::pin!(world.stopped());
     tokio::select! {

@@ -77,8 +77,7 @@ impl Throttle {
     pub fn take(&self, subscription: &str, kind: Kind, now: Instant) -> Result<u32, ApiError> {
         let (size, rate) = kind.bucket();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket =
-            buckets.entry((subscription.to_ascii_lowercase(), kind)).or_insert(Bucket { tokens: size, filled_at: now });
+        let bucket = buckets.entry((subscription.to_ascii_lowercase(), kind)).or_insert(Bucket { tokens: size, filled_at: now });
         let passed = now.saturating_duration_since(bucket.filled_at).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * rate).min(size);
         bucket.filled_at = now;

@@ -138,9 +138,9 @@ impl World {
         (!outcome.state.eq_ignore_ascii_case("Succeeded")).then_some(outcome)
     }
 
-    /// Begins an operation on a resource.
-    pub fn begin(&self, subject: &str) -> Arc<Operation> {
-        self.operations.begin(subject, self.clock.now())
+    /// Begins an operation.
+    pub fn begin(&self) -> Arc<Operation> {
+        self.operations.begin(self.clock.now())
     }
 
     /// Marks the end of a resource's provisioning.

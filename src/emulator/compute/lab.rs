@@ -65,7 +65,8 @@ pub fn make(world: &World, id: &Id, machine: &Resource) -> Made {
 }
 
 fn add(world: &World, machine: &Resource, id: &Id, properties: Value, finish: impl FnOnce(&mut Resource)) {
-    let body = json!({"name": id.name(), "id": id.to_string(), "type": id.type_name(), "location": machine.location(), "properties": properties});
+    let body =
+        json!({"name": id.name(), "id": id.to_string(), "type": id.type_name(), "location": machine.location(), "properties": properties});
     let mut resource = Resource::new(body, world.clock.now());
     finish(&mut resource);
     world.store.put(resource);
@@ -117,7 +118,11 @@ fn public_address() -> String {
 /// `computeVm` of a lab machine.
 pub fn summary(world: &World, compute_id: &str) -> Option<Value> {
     let compute = world.store.get(compute_id)?;
-    let statuses: Vec<Value> = statuses(&compute).as_array()?.iter().map(|status| json!({"code": status["code"], "displayStatus": status["displayStatus"]})).collect();
+    let statuses: Vec<Value> = statuses(&compute)
+        .as_array()?
+        .iter()
+        .map(|status| json!({"code": status["code"], "displayStatus": status["displayStatus"]}))
+        .collect();
     Some(json!({
         "statuses": statuses,
         "osType": compute.property("storageProfile")["osDisk"]["osType"],

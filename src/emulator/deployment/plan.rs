@@ -6,13 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{live::Live, parameter_bag};
 use crate::{
-    emulator::{
-        error::ApiError,
-        id::Id,
-        identity::TENANT,
-        provider,
-        world::World,
-    },
+    emulator::{error::ApiError, id::Id, identity::TENANT, provider, world::World},
     template::{self, Context, Document, Finding, Nested, Resource, ResourceGroup, Template},
 };
 
@@ -54,7 +48,11 @@ impl Plan {
     fn finish(deployment: template::Deployment, template: Value, parameters: Value) -> Result<Self, ApiError> {
         let ids = deployment.resources().iter().map(id_of).collect::<Result<Vec<_>, _>>()?;
         for resource in deployment.resources().iter().filter(|resource| resource.condition && !resource.existing) {
-            provider::check_template_type(&resource.resource_type, &resource.api_version, resource.location.as_deref().unwrap_or_default())?;
+            provider::check_template_type(
+                &resource.resource_type,
+                &resource.api_version,
+                resource.location.as_deref().unwrap_or_default(),
+            )?;
         }
         let depth = depth(&deployment);
         Ok(Self { deployment, template, parameters, ids, depth })
@@ -203,7 +201,9 @@ fn check_mode(properties: &Value) -> Result<(), ApiError> {
     match properties["mode"].as_str() {
         None => Err(ApiError::invalid_content("Required property 'mode' not found in JSON. Path 'properties'")),
         Some(mode) if mode.eq_ignore_ascii_case("Incremental") || mode.eq_ignore_ascii_case("Complete") => Ok(()),
-        Some(mode) => Err(ApiError::invalid_content(&format!("Error converting value \"{mode}\" to type 'DeploymentMode'. Path 'properties.mode'"))),
+        Some(mode) => {
+            Err(ApiError::invalid_content(&format!("Error converting value \"{mode}\" to type 'DeploymentMode'. Path 'properties.mode'")))
+        }
     }
 }
 
@@ -223,7 +223,10 @@ fn template_of(properties: &Value) -> Result<Value, ApiError> {
 fn not_downloaded(uri: &str) -> ApiError {
     ApiError::bad_request(
         "InvalidContentLink",
-        format!("Unable to download deployment content from '{uri}'. The tracking Id is '{}'. Please see https://aka.ms/arm-deploy for usage details.", uuid::Uuid::new_v4()),
+        format!(
+            "Unable to download deployment content from '{uri}'. The tracking Id is '{}'. Please see https://aka.ms/arm-deploy for usage details.",
+            uuid::Uuid::new_v4()
+        ),
     )
 }
 
@@ -252,9 +255,15 @@ fn secret(world: &World, parameter: &str, reference: &Value) -> Result<Value, Ap
     let secret = world.store.get(&format!("{vault}/secrets/{name}")).and_then(|secret| secret.private.get("secret").cloned());
     secret.ok_or_else(|| {
         let (code, message) = if world.store.contains(vault) {
-            ("KeyVaultParameterReferenceSecretRetrieveFailed", format!("The secret '{name}' of the key vault '{vault}' for the parameter '{parameter}' could not be retrieved."))
+            (
+                "KeyVaultParameterReferenceSecretRetrieveFailed",
+                format!("The secret '{name}' of the key vault '{vault}' for the parameter '{parameter}' could not be retrieved."),
+            )
         } else {
-            ("KeyVaultParameterReferenceNotFound", format!("The specified KeyVault '{vault}' for the parameter '{parameter}' could not be found."))
+            (
+                "KeyVaultParameterReferenceNotFound",
+                format!("The specified KeyVault '{vault}' for the parameter '{parameter}' could not be found."),
+            )
         };
         ApiError::bad_request(code, message)
     })

@@ -102,7 +102,9 @@ impl Course {
         };
         let error = match end {
             State::Failed(error) => error,
-            State::Canceled => ApiError::conflict("OperationCanceled", "The operation was canceled because the resource was deleted or changed."),
+            State::Canceled => {
+                ApiError::conflict("OperationCanceled", "The operation was canceled because the resource was deleted or changed.")
+            }
             _ => {
                 self.record(&number, &target, began, Ok(()));
                 return Ok(());

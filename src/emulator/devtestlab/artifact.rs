@@ -12,7 +12,7 @@ use crate::emulator::{
     faults::Outcome,
     id::Id,
     provider,
-    provision::{Applied, Put, properties},
+    provision::{Applied, Put},
     settings::Work,
     store::Resource,
     world::World,
@@ -21,7 +21,7 @@ use crate::emulator::{
 /// Makes or changes an artifact source. A new one that names no repository of its own has the built-in one behind it.
 pub fn put_source(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let lab = require_lab(world, put.id)?;
-    let mut given = properties(put.body)?;
+    let mut given = super::lab_properties(put.body)?;
     given.remove("securityToken");
     given.insert("provisioningState".into(), json!("Succeeded"));
     if let Some(existing) = world.store.get(&put.id.key()) {
@@ -62,7 +62,10 @@ fn add_contents(world: &World, source: &Id, repository: &Repository) {
             "filePath": format!("Artifacts/{name}/Artifactfile.json"), "icon": text("iconUri"), "targetOsType": text("targetOsType"),
             "parameters": definition.get("parameters").cloned().unwrap_or_else(|| json!({})), "createdDate": dtl_date(now),
         });
-        let mut artifact = Resource::new(json!({"properties": properties, "id": id.key(), "name": name, "type": provider::proper_type(&id.type_name())}), now);
+        let mut artifact = Resource::new(
+            json!({"properties": properties, "id": id.key(), "name": name, "type": provider::proper_type(&id.type_name())}),
+            now,
+        );
         artifact.hide("definition", definition.clone());
         world.store.put(artifact);
     }
@@ -96,7 +99,8 @@ fn resolve_one(world: &World, lab: &Resource, wanted: &Value, os: &str) -> Resul
     let full = if id.to_ascii_lowercase().starts_with("/artifactsources/") { format!("{}{id}", lab.key) } else { id.to_owned() };
     let inside = full.to_ascii_lowercase().starts_with(&format!("{}/artifactsources/", lab.key));
     let artifact = world.store.get(&full).filter(|found| inside && found.type_name.ends_with("/artifacts")).ok_or_else(|| {
-        ApiError::bad_request("ArtifactNotFound", format!("The artifact '{id}' was not found in the lab '{}'.", lab.name())).with_target("artifactId")
+        ApiError::bad_request("ArtifactNotFound", format!("The artifact '{id}' was not found in the lab '{}'.", lab.name()))
+            .with_target("artifactId")
     })?;
     let target = artifact.text("targetOsType");
     if !target.is_empty() && !target.eq_ignore_ascii_case(os) {
@@ -129,7 +133,9 @@ fn check_parameters(artifact: &Resource, wanted: &Value) -> Result<Vec<Value>, A
             return Err(invalid(format!("The artifact '{}' needs a value for the parameter '{name}'.", artifact.name())));
         }
     }
-    let secure = |name: &str| find(name).is_some_and(|declared| declared["type"].as_str().unwrap_or_default().to_ascii_lowercase().starts_with("secure"));
+    let secure = |name: &str| {
+        find(name).is_some_and(|declared| declared["type"].as_str().unwrap_or_default().to_ascii_lowercase().starts_with("secure"))
+    };
     Ok(given
         .iter()
         .map(|parameter| {
@@ -191,7 +197,10 @@ fn end(world: &World, id: &Id, index: usize, outcome: Option<Outcome>) -> Result
             artifact["deploymentStatusMessage"] = json!(error.envelope().to_string());
             artifact["vmExtensionStatusMessage"] = json!(error.message);
         });
-        return Err(ApiError::conflict("ArtifactFailed", format!("An artifact of the virtual machine '{}' failed: {}", id.name(), error.message)));
+        return Err(ApiError::conflict(
+            "ArtifactFailed",
+            format!("An artifact of the virtual machine '{}' failed: {}", id.name(), error.message),
+        ));
     }
     change(world, id, index, |artifact| {
         artifact["status"] = json!("Succeeded");

@@ -10,7 +10,7 @@ use crate::emulator::{
     error::ApiError,
     id::Id,
     operation::{Operation, State},
-    provision::{Applied, Put, properties},
+    provision::{Applied, Put},
     settings::Work,
     store::Resource,
     world::World,
@@ -28,7 +28,7 @@ enum Source {
 /// Makes an image.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let lab = require_lab(world, put.id)?;
-    let given = properties(put.body)?;
+    let given = super::lab_properties(put.body)?;
     check_name(put.id.name())?;
     if let Some(existing) = world.store.get(&put.id.key()).filter(|image| image.state() != "Failed") {
         return keep(world, put, &existing, &given);
@@ -49,7 +49,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
         resource.hide("osType", machine.text("osType"));
         world.store.update(&machine.key, |machine| machine.hide("busy", format!("the custom image '{}'", put.id.name())));
     }
-    let operation = world.begin(&resource.key);
+    let operation = world.begin();
     resource.hide("operation", operation.name.clone());
     let resource = world.store.put(resource);
     world.spawn(create(world.clone(), put.id.clone(), source, operation.clone()));
@@ -61,7 +61,8 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     if good {
         return Ok(());
     }
-    let message = format!("The custom image name '{name}' is not valid: it must be 1 to 80 letters, digits, '-', '_', '.', '(', ')' and spaces.");
+    let message =
+        format!("The custom image name '{name}' is not valid: it must be 1 to 80 letters, digits, '-', '_', '.', '(', ')' and spaces.");
     Err(ApiError::bad_request("InvalidCustomImageName", message).with_target("name"))
 }
 
@@ -72,7 +73,8 @@ fn keep(world: &World, put: &Put<'_>, existing: &Arc<Resource>, given: &Map<Stri
     for name in ["vm", "vhd"] {
         let new = given.get(name).filter(|value| value.is_object());
         if new.is_some_and(|new| !new.to_string().eq_ignore_ascii_case(&existing.property(name).to_string())) {
-            let message = format!("The property '{name}' cannot be set: the custom image '{}' exists already, with another source.", existing.name());
+            let message =
+                format!("The property '{name}' cannot be set: the custom image '{}' exists already, with another source.", existing.name());
             return Err(ApiError::conflict("CannotSetProperty", message).with_target(name));
         }
     }
@@ -84,7 +86,7 @@ fn keep(world: &World, put: &Put<'_>, existing: &Arc<Resource>, given: &Map<Stri
             image.body["tags"] = put.body["tags"].clone();
         }
     });
-    let operation = world.begin(&existing.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     Ok(Applied { created: false, resource: resource.unwrap_or_else(|| existing.clone()), operation: Some(operation) })
 }
@@ -96,7 +98,9 @@ fn source(world: &World, lab: &Resource, given: &Map<String, Value>) -> Result<S
     }
     if let Some(vhd) = given.get("vhd").filter(|vhd| vhd.is_object()) {
         if vhd["imageName"].as_str().unwrap_or_default().is_empty() {
-            return Err(ApiError::bad_request("MissingRequiredProperty", "The property 'vhd.imageName' is required.").with_target("vhd.imageName"));
+            return Err(
+                ApiError::bad_request("MissingRequiredProperty", "The property 'vhd.imageName' is required.").with_target("vhd.imageName")
+            );
         }
         return check_os(vhd["osType"].as_str().unwrap_or_default()).map(|()| Source::Ready);
     }
@@ -117,7 +121,8 @@ fn check_os(os: &str) -> Result<(), ApiError> {
     if os.eq_ignore_ascii_case("Windows") || os.eq_ignore_ascii_case("Linux") {
         return Ok(());
     }
-    Err(ApiError::bad_request("InvalidOsType", format!("The OS type '{os}' is not valid: it must be 'Windows' or 'Linux'.")).with_target("osType"))
+    Err(ApiError::bad_request("InvalidOsType", format!("The OS type '{os}' is not valid: it must be 'Windows' or 'Linux'."))
+        .with_target("osType"))
 }
 
 fn machine_source(world: &World, lab: &Resource, vm: &Value) -> Result<Source, ApiError> {
@@ -232,7 +237,7 @@ pub fn delete(world: &Arc<World>, id: &Id, image: &Resource) -> Result<Arc<Opera
         return Ok(operation);
     }
     check_not_in_use(world, id)?;
-    let operation = world.begin(&image.key);
+    let operation = world.begin();
     world.store.update(&image.key, |image| {
         image.set_state("Deleting");
         image.hide("operation", operation.name.clone());
@@ -255,11 +260,16 @@ pub fn delete(world: &Arc<World>, id: &Id, image: &Resource) -> Result<Arc<Opera
 /// An image that a machine is being made of cannot go.
 fn check_not_in_use(world: &World, id: &Id) -> Result<(), ApiError> {
     let machines = world.store.members(&format!("{}/virtualmachines", id.ancestor(1).key()));
-    let user = machines.iter().find(|machine| machine.state() == "Creating" && machine.text("customImageId").eq_ignore_ascii_case(&id.key()));
+    let user =
+        machines.iter().find(|machine| machine.state() == "Creating" && machine.text("customImageId").eq_ignore_ascii_case(&id.key()));
     match user {
         Some(machine) => Err(ApiError::conflict(
             "ResourceInUse",
-            format!("The custom image '{}' cannot be deleted: the virtual machine '{}' is being created from it.", id.name(), machine.name()),
+            format!(
+                "The custom image '{}' cannot be deleted: the virtual machine '{}' is being created from it.",
+                id.name(),
+                machine.name()
+            ),
         )),
         None => Ok(()),
     }

@@ -11,7 +11,7 @@ use crate::emulator::{
     id::{Id, group_id, in_group},
     identity::Caller,
     operation::{Operation, State},
-    provision::{Applied, Put, properties},
+    provision::{Applied, Put},
     resources::group,
     settings::Work,
     store::Resource,
@@ -21,9 +21,10 @@ use crate::emulator::{
 /// Makes an environment, or deploys it anew.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let lab = require_lab(world, put.id)?;
-    let mut given = properties(put.body)?;
-    let template = template(world, &lab, &given["deploymentProperties"])?;
-    let parameters = parameters(&template, &given["deploymentProperties"]["parameters"])?;
+    let mut given = super::lab_properties(put.body)?;
+    let wanted = given.get("deploymentProperties").cloned().unwrap_or_default();
+    let template = template(world, &lab, &wanted)?;
+    let parameters = parameters(&template, &wanted["parameters"])?;
     let existing = world.store.get(&put.id.key());
     if let Some(existing) = existing.as_ref().filter(|found| !matches!(found.state(), "Succeeded" | "Failed" | "Canceled")) {
         return Err(not_in_valid_state(put.id, existing.state()));
@@ -41,7 +42,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
             world.store.put(resource)
         }
     };
-    let operation = world.begin(&resource.key);
+    let operation = world.begin();
     world.store.update(&resource.key, |resource| resource.hide("operation", operation.name.clone()));
     let work = Deploy { id: put.id.clone(), caller: put.caller.clone(), template, parameters, location: lab.location().to_owned() };
     world.spawn(create(world.clone(), work, operation.clone()));
@@ -134,7 +135,8 @@ fn begin_deployment(world: &Arc<World>, work: &Deploy) -> Result<Arc<Operation>,
     let group_id = group_id(subscription, &group);
     world.store.update(&id.key(), |environment| environment.set("resourceGroupId", group_id.to_ascii_lowercase()));
     let deployment = in_group(subscription, &group, "Microsoft.Resources", "deployments", id.name());
-    let body = json!({"properties": {"mode": "Incremental", "template": work.template.property("contents"), "parameters": work.parameters}});
+    let body =
+        json!({"properties": {"mode": "Incremental", "template": work.template.property("contents"), "parameters": work.parameters}});
     let applied = deployment::put(world, &Put { caller: &work.caller, id: &deployment, body: &body, duration: None })?;
     applied.operation.ok_or_else(|| ApiError::new(500, "InternalServerError", "The deployment has no operation."))
 }
@@ -160,7 +162,7 @@ pub fn delete(world: &Arc<World>, id: &Id, environment: &Resource) -> Arc<Operat
     {
         return operation;
     }
-    let operation = world.begin(&environment.key);
+    let operation = world.begin();
     world.store.update(&environment.key, |environment| {
         environment.set_state("Deleting");
         environment.hide("operation", operation.name.clone());

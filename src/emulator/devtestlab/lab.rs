@@ -8,9 +8,9 @@ use super::{Acted, artifact, environment, new_resource, plain, repository, virtu
 use crate::emulator::{
     clock::dtl_date,
     error::ApiError,
-    id::{Id, group_id},
-    operation::Operation,
-    provision::{Applied, Put, properties},
+    id::Id,
+    operation::{Operation, State},
+    provision::{Applied, Put},
     settings::Work,
     store::Resource,
     world::{Call, World, random_digits},
@@ -19,7 +19,7 @@ use crate::emulator::{
 /// Makes a lab, or changes its settings.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     check_name(put.id.name())?;
-    let given = properties(put.body)?;
+    let given = super::lab_properties(put.body)?;
     if let Some(existing) = world.store.get(&put.id.key()) {
         return update(world, put, &existing, given);
     }
@@ -29,7 +29,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let mut resource = new_resource(world, put.id, put.body, defaults(world, given));
     resource.set_state("Creating");
     let resource = world.store.put(resource);
-    let operation = world.begin(&resource.key);
+    let operation = world.begin();
     world.spawn(create(world.clone(), put.id.clone(), operation.clone()));
     Ok(Applied { created: true, resource, operation: Some(operation) })
 }
@@ -56,7 +56,7 @@ fn update(world: &Arc<World>, put: &Put<'_>, existing: &Resource, given: Map<Str
         }
     });
     let resource = resource.ok_or_else(|| super::not_found(put.id))?;
-    let operation = world.begin(&resource.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     Ok(Applied { created: false, resource, operation: Some(operation) })
 }
@@ -83,7 +83,7 @@ async fn create(world: Arc<World>, id: Id, operation: Arc<Operation>) {
     let outcome = world.provisioning(&id.key(), duration).await;
     let _gate = world.gate();
     if !world.store.contains(&id.key()) {
-        operation.end(crate::emulator::operation::State::Canceled);
+        operation.end(State::Canceled);
         return;
     }
     match outcome {
@@ -131,7 +131,7 @@ pub fn seed(world: &World, id: &Id, location: &str, networks: &[String]) {
 /// Deletes a lab with everything in it.
 pub fn delete(world: &Arc<World>, id: &Id) -> Arc<Operation> {
     world.store.update(&id.key(), |lab| lab.set_state("Deleting"));
-    let operation = world.begin(&id.key());
+    let operation = world.begin();
     let (world, id, ending) = (world.clone(), id.clone(), operation.clone());
     world.clone().spawn(async move {
         world.work(Work::Deletion).await;
@@ -162,7 +162,7 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, ac
         "claimanyvm" => Acted::Started(claim_any(world, call, id)?),
         "importvirtualmachine" => Acted::Started(import(world, call, id, lab, body)?),
         "exportresourceusage" => {
-            let operation = world.begin(&id.key());
+            let operation = world.begin();
             operation.finish(Ok(()));
             Acted::Started(operation)
         }
@@ -185,22 +185,22 @@ fn create_machines(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Resource,
         let put = Put { caller: &call.caller, id: &machine, body: &body, duration: None };
         operations.extend(virtual_machine::put(world, &put)?.operation);
     }
-    Ok(all_of(world, id, operations))
+    Ok(all_of(world, operations))
 }
 
 /// One operation that ends when all have ended.
-fn all_of(world: &Arc<World>, id: &Id, mut operations: Vec<Arc<Operation>>) -> Arc<Operation> {
+fn all_of(world: &Arc<World>, mut operations: Vec<Arc<Operation>>) -> Arc<Operation> {
     if operations.len() == 1
         && let Some(operation) = operations.pop()
     {
         return operation;
     }
-    let whole = world.begin(&id.key());
+    let whole = world.begin();
     let ending = whole.clone();
     world.spawn(async move {
         for operation in operations {
             let state = operation.ended().await;
-            if !matches!(state, crate::emulator::operation::State::Succeeded(_)) {
+            if !matches!(state, State::Succeeded(_)) {
                 ending.end(state);
             }
         }
@@ -212,12 +212,13 @@ fn all_of(world: &Arc<World>, id: &Id, mut operations: Vec<Arc<Operation>>) -> A
 fn claim_any(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Arc<Operation>, ApiError> {
     let machines = world.store.members(&format!("{}/virtualmachines", id.key()));
     let free = machines.iter().find(|machine| machine.property("allowClaim") == &Value::Bool(true) && machine.state() == "Succeeded");
-    let machine = free.ok_or_else(|| ApiError::conflict("NoClaimableVirtualMachine", "There is no claimable virtual machine in the lab."))?;
+    let machine =
+        free.ok_or_else(|| ApiError::conflict("NoClaimableVirtualMachine", "There is no claimable virtual machine in the lab."))?;
     world.settle(&machine.key, |machine| {
         machine.set("allowClaim", false);
         machine.set("ownerObjectId", call.caller.object_id.clone());
     });
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     Ok(operation)
 }
@@ -225,7 +226,8 @@ fn claim_any(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Arc<Operati
 fn import(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, body: &Value) -> Result<Arc<Operation>, ApiError> {
     let source = body["sourceVirtualMachineResourceId"].as_str().unwrap_or_default();
     let machine = world.store.get(source).filter(|machine| machine.type_name == "Microsoft.DevTestLab/labs/virtualMachines");
-    let machine = machine.ok_or_else(|| ApiError::new(404, "LabVirtualMachineNotFound", format!("The virtual machine '{source}' was not found.")))?;
+    let machine =
+        machine.ok_or_else(|| ApiError::new(404, "LabVirtualMachineNotFound", format!("The virtual machine '{source}' was not found.")))?;
     let name = body["destinationVirtualMachineName"].as_str().unwrap_or(machine.name());
     let mut copy = json!({"location": lab.location(), "properties": {}});
     for part in ["size", "userName", "galleryImageReference", "isAuthenticationWithSshKey", "disallowPublicIpAddress", "storageType"] {
@@ -236,10 +238,10 @@ fn import(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, bod
     copy["properties"]["password"] = json!("[[imported]]");
     let put = Put { caller: &call.caller, id: &id.child("virtualmachines", name), body: &copy, duration: None };
     let applied = virtual_machine::put(world, &put)?;
-    let operation = applied.operation.unwrap_or_else(|| world.begin(&id.key()));
+    let operation = applied.operation.unwrap_or_else(|| world.begin());
     let (work, ending, source) = (world.clone(), operation.clone(), machine.key.clone());
     world.spawn(async move {
-        if matches!(ending.ended().await, crate::emulator::operation::State::Succeeded(_)) {
+        if matches!(ending.ended().await, State::Succeeded(_)) {
             let _gate = work.gate();
             virtual_machine::remove(&work, &source);
         }
@@ -252,9 +254,4 @@ fn upload_uri(lab: &Resource, body: &Value) -> Result<String, ApiError> {
     let blob = blob.ok_or_else(|| ApiError::bad_request("InvalidRequestContent", "The property 'blobName' is required."))?;
     let account = lab.text("artifactsStorageAccount").rsplit('/').next().unwrap_or_default().to_owned();
     Ok(format!("https://{account}.blob.core.windows.net/uploads/{blob}?sv=2017-04-17&sr=b&sp=rcw&sig={}", random_digits(12)))
-}
-
-/// The group that a lab lies in.
-pub fn group_of(id: &Id) -> String {
-    group_id(id.subscription().unwrap_or_default(), id.group().unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use crate::emulator::{
     clock::dtl_date,
     error::ApiError,
     id::Id,
-    provision::{Applied, Put, properties},
+    provision::{Applied, Put},
     store::Resource,
     world::World,
 };
@@ -31,7 +31,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let source = if inside_lab { with_location(put.body, &*require_lab(world, put.id)?) } else { put.body.clone() };
     check_parent(world, put.id)?;
     let kind = put.id.type_name().to_ascii_lowercase();
-    let mut given = properties(put.body)?;
+    let mut given = super::lab_properties(put.body)?;
     given.insert("provisioningState".into(), json!("Succeeded"));
     let existing = world.store.get(&put.id.key());
     if existing.is_none() {
@@ -54,7 +54,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let resource = resource.ok_or_else(|| super::not_found(put.id))?;
     let slow = ["/virtualnetworks", "/users", "/disks"].iter().any(|kind_end| kind.ends_with(kind_end));
     let operation = slow.then(|| {
-        let operation = world.begin(&resource.key);
+        let operation = world.begin();
         operation.finish(Ok(()));
         operation
     });
@@ -87,7 +87,9 @@ pub fn implied(world: &World, id: &Id) -> Option<Value> {
         "labCostSummary": {"estimatedLabCost": 0.0}, "labCostDetails": [], "resourceCosts": [], "currencyCode": "USD",
         "createdDate": dtl_date(lab.created_at), "provisioningState": "Succeeded",
     });
-    Some(json!({"properties": properties, "id": id.key(), "name": name, "type": "Microsoft.DevTestLab/labs/costs", "location": lab.location()}))
+    Some(
+        json!({"properties": properties, "id": id.key(), "name": name, "type": "Microsoft.DevTestLab/labs/costs", "location": lab.location()}),
+    )
 }
 
 /// A user of the lab comes into being with the first thing that is theirs.

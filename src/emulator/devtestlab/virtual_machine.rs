@@ -11,7 +11,7 @@ use crate::emulator::{
     error::ApiError,
     id::Id,
     operation::{Operation, State},
-    provision::{Applied, Put, properties},
+    provision::{Applied, Put},
     settings::Work,
     store::Resource,
     world::World,
@@ -22,7 +22,8 @@ const READ_ONLY: &[&str] = &["provisioningState", "computeId", "computeVm", "art
 /// What nobody sees again.
 const SECRET: &[&str] = &["password", "sshKey"];
 /// What cannot be changed once the machine exists.
-const FIXED: &[&str] = &["size", "userName", "labSubnetName", "galleryImageReference", "customImageId", "sharedImageId", "disallowPublicIpAddress"];
+const FIXED: &[&str] =
+    &["size", "userName", "labSubnetName", "galleryImageReference", "customImageId", "sharedImageId", "disallowPublicIpAddress"];
 
 /// Where a machine's disk comes from.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ struct Image {
 /// Makes a machine.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let lab = require_lab(world, put.id)?;
-    let mut given = properties(put.body)?;
+    let mut given = super::lab_properties(put.body)?;
     let existing = world.store.get(&put.id.key());
     if let Some(existing) = existing.as_ref().filter(|machine| machine.state() != "Failed") {
         return keep(put.id, existing, &given);
@@ -44,7 +45,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     check_name(put.id.name(), &image.os)?;
     check_properties(&given, &image)?;
     let network = network(world, &lab, &given)?;
-    let artifacts = artifact::resolve(world, &lab, &given["artifacts"], &image.os)?;
+    let artifacts = artifact::resolve(world, &lab, given.get("artifacts").unwrap_or(&Value::Null), &image.os)?;
     if let Some(failed) = existing {
         remove_compute(world, &failed);
     }
@@ -55,7 +56,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let mut resource = new_resource(world, put.id, &with_location(put.body, &lab), given);
     resource.set_state("Creating");
     resource.hide("hasSshKey", with_key);
-    let operation = world.begin(&resource.key);
+    let operation = world.begin();
     resource.hide("operation", operation.name.clone());
     let resource = world.store.put(resource);
     world.spawn(create(world.clone(), put.id.clone(), operation.clone()));
@@ -178,7 +179,8 @@ fn check_name(name: &str, os: &str) -> Result<(), ApiError> {
 fn check_properties(given: &Map<String, Value>, image: &Image) -> Result<(), ApiError> {
     let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
     let missing = |name: &str| {
-        ApiError::bad_request("MissingRequiredProperty", format!("The property '{name}' is required to create a virtual machine.")).with_target(name)
+        ApiError::bad_request("MissingRequiredProperty", format!("The property '{name}' is required to create a virtual machine."))
+            .with_target(name)
     };
     if text("size").is_empty() {
         return Err(missing("size"));
@@ -207,7 +209,8 @@ fn network(world: &World, lab: &Resource, given: &Map<String, Value>) -> Result<
     })?;
     let subnet = given.get("labSubnetName").and_then(Value::as_str).filter(|name| !name.is_empty());
     let allowed = network.property("allowedSubnets").as_array().cloned().unwrap_or_default();
-    let known = |name: &str| allowed.iter().any(|subnet| subnet["labSubnetName"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name)));
+    let known =
+        |name: &str| allowed.iter().any(|subnet| subnet["labSubnetName"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name)));
     match subnet {
         Some(name) if !allowed.is_empty() && !known(name) => Err(ApiError::bad_request(
             "SubnetNotFound",
@@ -339,7 +342,7 @@ pub fn delete(world: &Arc<World>, id: &Id, machine: &Resource) -> Result<Arc<Ope
     if let Some(operation) = world.operations.get(machine.hidden("operation")) {
         operation.end(State::Canceled);
     }
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     world.store.update(&machine.key, |machine| {
         machine.set_state("Deleting");
         machine.hide("operation", operation.name.clone());

@@ -22,7 +22,19 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, machine: &Resource, act
         "getrdpfilecontents" => return rdp_file(machine).map(Acted::Answer),
         _ => {}
     }
-    let known = ["start", "stop", "restart", "redeploy", "resize", "applyartifacts", "claim", "unclaim", "adddatadisk", "detachdatadisk", "transferdisks"];
+    let known = [
+        "start",
+        "stop",
+        "restart",
+        "redeploy",
+        "resize",
+        "applyartifacts",
+        "claim",
+        "unclaim",
+        "adddatadisk",
+        "detachdatadisk",
+        "transferdisks",
+    ];
     if !known.contains(&action) {
         return Ok(Acted::Unknown);
     }
@@ -69,7 +81,7 @@ fn power(world: &Arc<World>, id: &Id, machine: &Resource, power: &'static Power)
         return Err(ApiError::conflict("LabVirtualMachineNotRunning", message));
     }
     let there_already = power.word != "restart" && machine.text("lastKnownPowerState") == power.after;
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     if there_already {
         operation.finish(Ok(()));
         return Ok(operation);
@@ -118,7 +130,7 @@ pub fn check_not_generalized(machine: &Resource, word: &str) -> Result<(), ApiEr
 fn resize(world: &Arc<World>, id: &Id, machine: &Resource, body: &Value) -> Result<Arc<Operation>, ApiError> {
     let size = body["size"].as_str().filter(|size| !size.is_empty());
     let size = size.ok_or_else(|| ApiError::bad_request("MissingRequiredProperty", "The property 'size' is required."))?.to_owned();
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     world.store.update(&machine.key, |machine| machine.set_state("Updating"));
     let (world, id, ending) = (world.clone(), id.clone(), operation.clone());
     world.clone().spawn(async move {
@@ -155,7 +167,7 @@ fn apply_artifacts(world: &Arc<World>, id: &Id, machine: &Resource, body: &Value
         machine.set("artifacts", all);
         machine.set_state("ApplyingArtifacts");
     });
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     let (world, id, ending) = (world.clone(), id.clone(), operation.clone());
     world.clone().spawn(async move { ending.finish(artifact::apply_pending(&world, &id).await) });
     Ok(operation)
@@ -166,7 +178,7 @@ fn own(world: &World, machine: &Resource, owner: &str, claimable: bool) -> Arc<O
         machine.set("ownerObjectId", owner);
         machine.set("allowClaim", claimable);
     });
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     operation
 }
@@ -185,7 +197,7 @@ fn add_disk(world: &World, machine: &Resource, body: &Value) -> Result<Arc<Opera
         disks.push(body.clone());
         machine.set("dataDiskParameters", disks);
     });
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     Ok(operation)
 }
@@ -198,7 +210,7 @@ fn detach_disk(world: &World, machine: &Resource, body: &Value) -> Result<Arc<Op
         disks.retain(|disk| disk["existingLabDiskId"].as_str().is_none_or(|known| !known.eq_ignore_ascii_case(id)));
         machine.set("dataDiskParameters", disks);
     });
-    let operation = world.begin(&machine.key);
+    let operation = world.begin();
     operation.finish(Ok(()));
     Ok(operation)
 }

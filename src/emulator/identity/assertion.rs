@@ -8,22 +8,15 @@ use super::{Application, EXCHANGE_AUDIENCE, Identity, endpoints::SignInError};
 
 /// Checks an assertion that an application presents. `now` is in seconds since 1970.
 pub fn check(identity: &Identity, application: &Application, assertion: &str, now: i64) -> Result<(), SignInError> {
-    let claims = unverified_claims(assertion).ok_or_else(|| {
-        SignInError::new(401, "invalid_client", 50027, "JWT token is invalid or malformed.".into())
-    })?;
+    let claims = unverified_claims(assertion)
+        .ok_or_else(|| SignInError::new(401, "invalid_client", 50027, "JWT token is invalid or malformed.".into()))?;
     if claims["iss"].as_str().is_some_and(|issuer| issuer.eq_ignore_ascii_case(&application.client_id)) {
         return check_certificate(application, assertion, now);
     }
     check_federated(identity, application, assertion, &claims, now)
 }
 
-fn check_federated(
-    identity: &Identity,
-    application: &Application,
-    assertion: &str,
-    claims: &Value,
-    now: i64,
-) -> Result<(), SignInError> {
+fn check_federated(identity: &Identity, application: &Application, assertion: &str, claims: &Value, now: i64) -> Result<(), SignInError> {
     let claim = |name: &str| claims[name].as_str().unwrap_or_default();
     let no_match = |code: u32, what: &str| {
         let message = format!(

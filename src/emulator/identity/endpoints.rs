@@ -141,13 +141,7 @@ fn token(world: &World, request: &Request, tenant: &str) -> Result<Reply, SignIn
     access_token(world, client_id, &audience)
 }
 
-fn authenticate(
-    world: &World,
-    tenant: &str,
-    client_id: &str,
-    secret: Option<&str>,
-    assertion: Option<&str>,
-) -> Result<(), SignInError> {
+fn authenticate(world: &World, tenant: &str, client_id: &str, secret: Option<&str>, assertion: Option<&str>) -> Result<(), SignInError> {
     let Some(application) = world.identity.application(client_id) else {
         let message = format!(
             "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application has not \

@@ -78,7 +78,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Repl
     if !matches!(target.namespace.to_ascii_lowercase().as_str(), "microsoft.compute" | "microsoft.network") {
         return Reply::empty(200);
     }
-    let operation = world.begin(&id.key());
+    let operation = world.begin();
     operation.finish(Ok(()));
     router::operation_accepted(call, &target.subscription, &target.namespace, &operation)
 }
@@ -112,9 +112,11 @@ pub fn list_secrets(resource: &Resource, action: &str) -> Option<Value> {
     match (resource.type_name.as_str(), action.to_ascii_lowercase().as_str()) {
         ("Microsoft.Storage/storageAccounts", "listkeys") => Some(json!({"keys": [
             {"keyName": "key1", "value": key("key1"), "permissions": "FULL"}, {"keyName": "key2", "value": key("key2"), "permissions": "FULL"}]})),
-        (_, "listkeys") => Some(json!({"primaryKey": key("1"), "secondaryKey": key("2"), "primaryMasterKey": key("1"), "secondaryMasterKey": key("2"),
+        (_, "listkeys") => {
+            Some(json!({"primaryKey": key("1"), "secondaryKey": key("2"), "primaryMasterKey": key("1"), "secondaryMasterKey": key("2"),
             "key1": key("1"), "key2": key("2"), "primaryConnectionString": format!("Endpoint={};Key={}", resource.name(), key("1")),
-            "secondaryConnectionString": format!("Endpoint={};Key={}", resource.name(), key("2"))})),
+            "secondaryConnectionString": format!("Endpoint={};Key={}", resource.name(), key("2"))}))
+        }
         (_, "list" | "listaccountsas" | "listservicesas") => Some(json!({"properties": {}})),
         _ => None,
     }
@@ -144,7 +146,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     }
     let resource = world.store.put(resource);
     let operation = put.duration.map(|duration| {
-        let operation = world.begin(&resource.key);
+        let operation = world.begin();
         let (world, ending) = (world.clone(), operation.clone());
         world.clone().spawn(async move {
             let outcome = world.provisioning(&id.to_string(), duration).await;
@@ -166,7 +168,7 @@ fn take_secret(id: &Id, given: &mut Map<String, Value>) -> Option<Value> {
 }
 
 /// The values that Azure adds and templates ask for.
-pub fn complete(id: &Id, _source: &Value, given: &mut Map<String, Value>) {
+pub fn complete(id: &Id, source: &Value, given: &mut Map<String, Value>) {
     let name = id.name().to_ascii_lowercase();
     let mut set = |key: &str, value: Value| {
         given.entry(key).or_insert(value);
@@ -174,8 +176,11 @@ pub fn complete(id: &Id, _source: &Value, given: &mut Map<String, Value>) {
     match id.type_name().as_str() {
         "Microsoft.Storage/storageAccounts" => {
             let endpoint = |service: &str| format!("https://{name}.{service}.core.windows.net/");
-            set("primaryEndpoints", json!({"blob": endpoint("blob"), "file": endpoint("file"), "queue": endpoint("queue"), "table": endpoint("table"),
-                "dfs": endpoint("dfs"), "web": endpoint("web")}));
+            set(
+                "primaryEndpoints",
+                json!({"blob": endpoint("blob"), "file": endpoint("file"), "queue": endpoint("queue"), "table": endpoint("table"),
+                "dfs": endpoint("dfs"), "web": endpoint("web")}),
+            );
             set("statusOfPrimary", json!("available"));
         }
         "Microsoft.Web/sites" => {
@@ -195,8 +200,11 @@ pub fn complete(id: &Id, _source: &Value, given: &mut Map<String, Value>) {
         }
         "Microsoft.Network/publicIPAddresses" => {
             set("ipAddress", json!("203.0.113.20"));
-            if let Some(label) = given["dnsSettings"]["domainNameLabel"].as_str().map(str::to_owned) {
-                given["dnsSettings"]["fqdn"] = json!(format!("{label}.westeurope.cloudapp.azure.com"));
+            if let Some(settings) = given.get_mut("dnsSettings")
+                && let Some(label) = settings["domainNameLabel"].as_str().map(str::to_owned)
+            {
+                let location = source["location"].as_str().unwrap_or_default();
+                settings["fqdn"] = json!(format!("{label}.{location}.cloudapp.azure.com"));
             }
         }
         _ => {}

@@ -46,7 +46,8 @@ fn put(world: &World, call: &Call<'_>, subscription: &str, name: &str) -> Result
         return Err(ApiError::bad_request("InvalidResourceGroup", message));
     }
     let location = body["location"].as_str().filter(|location| !location.is_empty());
-    let location = location.ok_or_else(|| ApiError::bad_request("LocationRequired", "The location property is required for this definition."))?;
+    let location =
+        location.ok_or_else(|| ApiError::bad_request("LocationRequired", "The location property is required for this definition."))?;
     let existing = world.store.get(&group_id(subscription, name));
     if let Some(existing) = &existing
         && !existing.location().eq_ignore_ascii_case(&normal_location(location))
@@ -79,8 +80,9 @@ pub fn ensure(world: &World, subscription: &str, name: &str, location: &str) -> 
 
 fn delete(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &Resource) -> Reply {
     world.store.update(&group.key, |group| group.set_state("Deleting"));
-    let operation = world.begin(&group.key);
-    let location = format!("{}/subscriptions/{subscription}/operationresults/{}?api-version={}", call.root, operation.name, call.api_version);
+    let operation = world.begin();
+    let location =
+        format!("{}/subscriptions/{subscription}/operationresults/{}?api-version={}", call.root, operation.name, call.api_version);
     let (world, key) = (world.clone(), group.key.clone());
     world.clone().spawn(async move {
         world.work(Work::Deletion).await;
