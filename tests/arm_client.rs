@@ -266,7 +266,7 @@ async fn tokens_that_end_early_are_replaced() {
 }
 
 #[tokio::test]
-async fn short_operations_are_seen_done_at_once() {
+async fn short_operations_are_seen_done_soon() {
     let bench = Bench::start().await;
     let client = bench.client();
     let operation = client.start(make("second")).await.unwrap();
@@ -276,6 +276,6 @@ async fn short_operations_are_seen_done_at_once() {
     let begun = Instant::now();
     let operation = client.start(Request::delete(lab("second"), V)).await.unwrap();
     client.wait(&operation, minute()).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_millis(1600), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     bench.finish().await;
 }
