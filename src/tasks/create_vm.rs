@@ -16,6 +16,7 @@ use super::{
     session::{Desk, Done, Session},
 };
 use crate::{
+    agent::Sensitivity,
     arm::ResourceId,
     devtestlab::{
         Kind,
@@ -115,7 +116,8 @@ async fn attempt_once(session: &Session<'_>, inputs: &Inputs, attempt: u64) -> R
 async fn finish(session: &Session<'_>, inputs: &Inputs, deployed: &Deployment, id: &ResourceId) -> Result<Done, Error> {
     let agent = session.agent;
     session.leaves("virtual machine", id.as_str());
-    deployment::set_known(agent, "labVmId", Some(id.as_str()));
+    // Whatever becomes of the artifacts, a step that cleans up needs the id.
+    agent.set_output("labVmId", id.as_str(), Sensitivity::Public);
     let vm = artifacts::wait(session, id, inputs.artifact_wait).await?;
     set_outputs(session, deployed, id, &vm);
     session.leaves_no_more(id.as_str());
@@ -173,6 +175,7 @@ fn choose(session: &Session<'_>, machines: &[String], name: &str) -> Result<Reso
 
 fn set_outputs(session: &Session<'_>, deployed: &Deployment, id: &ResourceId, vm: &VirtualMachine) {
     let agent = session.agent;
+    agent.group("Output variables");
     deployment::set_outputs(agent, &deployed.outputs);
     deployment::set_known(agent, "labVmId", Some(id.as_str()));
     deployment::set_known(agent, "vmName", Some(id.name()));
@@ -181,6 +184,7 @@ fn set_outputs(session: &Session<'_>, deployed: &Deployment, id: &ResourceId, vm
     deployment::set_known(agent, "privateIpAddress", vm.private_ip_address.as_deref());
     deployment::set_known(agent, "publicIpAddress", vm.public_ip_address.as_deref());
     deployment::set_known(agent, "fqdn", vm.fqdn.as_deref());
+    agent.end_group();
 }
 
 fn summarize(session: &Session<'_>, deployed: &Deployment, id: &ResourceId, vm: &VirtualMachine) {

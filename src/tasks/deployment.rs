@@ -14,7 +14,7 @@ use crate::{
     agent::{Agent, InputError, InputFile, Sensitivity},
     arm::ResourceId,
     resources::{self, Deployment, NewDeployment, Output},
-    template::{self, CheckOptions, Context, Document, ResourceGroup, Template},
+    template::{self, CheckOptions, Context, Document, Finding, ResourceGroup, Template},
 };
 
 /// A template file, read.
@@ -58,23 +58,25 @@ pub fn template_input(agent: &Agent, problems: &mut Problems) -> Option<Template
     }
 }
 
-/// Merges the parameters, then checks the template with them. Errors are remembered as problems, warnings are kept with the parameters.
-pub fn merge_and_check(
-    problems: &mut Problems,
-    file: &TemplateFile,
-    given: &ParameterInputs,
-    supplied: &[Supplied<'_>],
-    context: &Context,
-) -> Option<Parameters> {
+/// Merges the parameters; `None`, and the problems remembered, when something is wrong with them.
+pub fn merge(problems: &mut Problems, file: &TemplateFile, given: &ParameterInputs, supplied: &[Supplied<'_>]) -> Option<Parameters> {
     let ParameterInputs { file: entries, overrides } = given.clone();
     let sources = Sources { template: &file.template, file: entries, supplied, overrides };
-    let mut parameters = parameters::merge(sources).map_err(|found| problems.extend(found)).ok()?;
+    parameters::merge(sources).map_err(|found| problems.extend(found)).ok()
+}
+
+/// Checks the template with its parameters. Errors are remembered as problems, but for one about a name that has been found bad already;
+/// warnings are kept with the parameters.
+pub fn check(problems: &mut Problems, file: &TemplateFile, parameters: &mut Parameters, context: &Context, bad_name: Option<&str>) {
     let values = parameters.for_deployment();
-    let checked =
-        template::check(file.template.document(), context, &CheckOptions { parameters: Some(&values), ..CheckOptions::default() });
+    let options = CheckOptions { parameters: Some(&values), ..CheckOptions::default() };
+    let checked = template::check(file.template.document(), context, &options);
     parameters.warnings.extend(checked.warnings.iter().map(|finding| format!("{}: {finding}", file.path)));
-    problems.extend(checked.errors.iter().map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
-    checked.errors.is_empty().then_some(parameters)
+    let known = |finding: &Finding| {
+        bad_name.is_some_and(|name| finding.path.rsplit('.').next() == Some("name") && finding.message.contains(&format!("'{name}'")))
+    };
+    let errors = checked.errors.iter().filter(|finding| !known(finding));
+    problems.extend(errors.map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
 }
 
 /// Where a deployment will take place, as far as that is known before anything is sent.

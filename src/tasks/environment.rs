@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     error::{Error, Problems, about},
-    parameters::{listed, nearest},
+    parameters::nearest,
     session::Session,
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     arm::ResourceId,
     devtestlab::{
         Kind, Lab,
+        artifact_source::Named,
         environment::{self, Environment},
         is_id,
     },
@@ -154,17 +155,19 @@ async fn download(session: &Session<'_>, location: &str, sas: &str) -> Result<Ve
 }
 
 /// What a user may call something in a list, and the id it stands for; otherwise an error that lists what there is.
-pub fn pick(input: &str, noun: &str, wanted: &str, items: &[crate::devtestlab::artifact_source::Named]) -> Result<ResourceId, Error> {
+pub fn pick(input: &str, noun: &str, wanted: &str, items: &[Named]) -> Result<ResourceId, Error> {
     let found: Vec<_> = items.iter().filter(|item| item.is_called(wanted)).collect();
-    let names: Vec<&str> = items.iter().map(|item| item.display_name.as_deref().unwrap_or(&item.name)).collect();
     match found.as_slice() {
         [only] => only
             .id
             .parse()
             .map_err(|error| Error::refused(format!("the lab's {noun} has an id that cannot be used: {error}"), "report this")),
         [] => {
-            let near = nearest(wanted, &names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
-            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", listed(&names)) };
+            let known: Vec<&str> =
+                items.iter().flat_map(|item| [Some(item.name.as_str()), item.display_name.as_deref()]).flatten().collect();
+            let near = nearest(wanted, &known).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+            let names: Vec<String> = items.iter().map(names_of).collect();
+            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) };
             Err(Error::refused(
                 format!("input '{input}': the lab has no {noun} '{wanted}'{near}; {there}"),
                 format!("set {input} to the name or the id of a {noun}"),
@@ -178,5 +181,13 @@ pub fn pick(input: &str, noun: &str, wanted: &str, items: &[crate::devtestlab::a
             )
             .with_notes(ids))
         }
+    }
+}
+
+/// The name, and the one it is shown under where that is another.
+fn names_of(item: &Named) -> String {
+    match &item.display_name {
+        Some(shown) if !shown.eq_ignore_ascii_case(&item.name) => format!("'{}' (shown as '{shown}')", item.name),
+        _ => format!("'{}'", item.name),
     }
 }

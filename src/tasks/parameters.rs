@@ -390,18 +390,21 @@ pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, over one row.
+/// The number of letters to add, drop, replace or swap with their neighbour.
 fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut above = vec![0; right.len() + 1];
     let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, character) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, other) in right.iter().enumerate() {
-            let substitution = diagonal + usize::from(character != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = substitution.min(row[column] + 1).min(diagonal + 1);
+    for i in 0..left.len() {
+        let mut next = vec![i + 1; right.len() + 1];
+        for j in 0..right.len() {
+            let replaced = row[j] + usize::from(left[i] != right[j]);
+            next[j + 1] = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && left[i] == right[j - 1] && left[i - 1] == right[j] {
+                next[j + 1] = next[j + 1].min(above[j - 1] + 1);
+            }
         }
+        above = std::mem::replace(&mut row, next);
     }
     row[right.len()]
 }
@@ -598,6 +601,7 @@ mod tests {
         let names = ["newVMName", "labName", "size"];
         assert_eq!(nearest("newVmNam", &names), Some("newVMName"));
         assert_eq!(nearest("labname", &names), Some("labName"));
+        assert_eq!(nearest("siez", &names), Some("size"));
         assert_eq!(nearest("password", &names), None);
         assert_eq!(nearest("x", &names), None);
     }

@@ -82,7 +82,9 @@ fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let parameters = lab.as_ref().zip(template.as_ref()).zip(given).and_then(|((lab, template), given)| {
         // The environment's own group is not known yet; templates look at the group's name and place only once they are deployed.
         let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
-        deployment::merge_and_check(&mut problems, template, &given, &[], &context)
+        let mut parameters = deployment::merge(&mut problems, template, &given, &[])?;
+        deployment::check(&mut problems, template, &mut parameters, &context, None);
+        Some(parameters)
     });
     let inputs = address.zip(template).zip(parameters).map(|((address, template), parameters)| Inputs {
         address,

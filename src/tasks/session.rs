@@ -234,7 +234,9 @@ impl<'a> Watch<'a> {
     fn observe(&self, progress: &Progress) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = progress.elapsed.as_secs() / 60;
-        if said.status != progress.status || said.minute != minute {
+        // The end is told by the caller, with the whole time.
+        let ended = progress.status.eq_ignore_ascii_case("Succeeded");
+        if !ended && (said.status != progress.status || said.minute != minute) {
             said.status.clone_from(&progress.status);
             said.minute = minute;
             let usually =

@@ -78,11 +78,14 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let mut os = None;
     if let (Some(lab), Some(name), Some(file), Some(given)) = (&lab, &wanted_name, &template, &given) {
         let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
-        merged = deployment::merge_and_check(&mut problems, file, given, &supplied(name, lab), &context);
+        merged = deployment::merge(&mut problems, file, given, &supplied(name, lab));
         os = merged.as_ref().and_then(|parameters| os_type(&file.template, parameters, &context));
-    }
-    if let Some(name) = &wanted_name {
-        check_name(&mut problems, name, merged.as_ref(), os.as_deref());
+        let bad_name = check_name(&mut problems, name, merged.as_ref(), os.as_deref());
+        if let Some(parameters) = &mut merged {
+            deployment::check(&mut problems, file, parameters, &context, bad_name.as_deref());
+        }
+    } else if let Some(name) = &wanted_name {
+        check_name(&mut problems, name, None, None);
     }
     let inputs =
         wanted_name.zip(template).zip(wait).zip(retry).zip(merged).map(|((((wanted_name, template), wait), retry), parameters)| Inputs {
@@ -121,17 +124,16 @@ fn supplied<'a>(vm_name: &'a str, lab: &'a Lab) -> [Supplied<'a>; 3] {
     ]
 }
 
-/// Checks the name that counts: an override of `newVMName` goes before the input.
-fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameters>, os: Option<&str>) {
-    let (input, name) = match parameters.and_then(|parameters| parameters.get("newVMName")) {
-        Some(parameter) if parameter.origin == Origin::Override => {
-            ("ParameterOverrides", parameters.and_then(|parameters| parameters.text("newVMName")).unwrap_or_default())
-        }
-        _ => ("VirtualMachineName", name),
+/// Checks the name that counts: an override of `newVMName` goes before the input. Returns it when it is bad.
+fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameters>, os: Option<&str>) -> Option<String> {
+    let overridden = parameters.filter(|parameters| parameters.get("newVMName").is_some_and(|found| found.origin == Origin::Override));
+    let (input, name) = match overridden.and_then(|parameters| parameters.text("newVMName")) {
+        Some(overridden) => ("ParameterOverrides", overridden),
+        None => ("VirtualMachineName", name),
     };
-    if let Some(problem) = name_problem(name, os) {
-        problems.add(format!("input '{input}': '{name}' is no name for a virtual machine: {problem}"));
-    }
+    let problem = name_problem(name, os)?;
+    problems.add(format!("input '{input}': '{name}' is no name for a virtual machine: {problem}"));
+    Some(name.to_owned())
 }
 
 /// The operating system of the image that the template's virtual machine is made from, where the template tells.
