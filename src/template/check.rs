@@ -249,9 +249,13 @@ fn values(template: &Arc<Template>, given: &Map<String, Value>, context: &Contex
     checked.refuse(findings);
     names(&deployment, checked);
     let noted = RefCell::new(HashSet::new());
-    let evaluator = Evaluator::noting(&Offline, &noted);
+    let faults = RefCell::new(Vec::new());
+    let evaluator = Evaluator::collecting(&Offline, &noted, &faults);
     let mut machines = Vec::new();
     resources(&deployment, &evaluator, &noted, options, &mut machines, checked);
+    for fault in faults.into_inner() {
+        refuse(fault, checked);
+    }
     lab::conventions(template, &machines, checked);
 }
 

@@ -355,8 +355,9 @@ impl Template {
             let Some(parameter) = self.parameter(name) else {
                 let hint = super::functions::nearest(name, self.parameters.iter().map(|p| p.name.as_str()));
                 let known: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
-                let message = format!("the template has no parameter '{name}'{hint} Its parameters are '{}'", known.join(", "));
-                findings.push(finding(path, message.replace("' Its", "'; its").replace("? Its", "? its")));
+                let mark = if hint.is_empty() { ";" } else { "" };
+                let message = format!("the template has no parameter '{name}'{hint}{mark} its parameters are '{}'", known.join(", "));
+                findings.push(finding(path, message));
                 continue;
             };
             match (member(value, "value"), member(value, "reference")) {

@@ -59,17 +59,23 @@ pub(crate) struct Evaluator<'e> {
     pub(crate) runtime: &'e dyn Runtime,
     /// With it, an expression that cannot be resolved stays as it stands and is noted here.
     pub(crate) unresolved: Option<&'e RefCell<HashSet<String>>>,
+    /// With it, an expression that is wrong is noted here and counts as one that cannot be resolved.
+    faults: Option<&'e RefCell<Vec<Fault>>>,
     depth: Cell<usize>,
     underway: RefCell<Vec<(&'static str, usize, usize)>>,
 }
 
 impl<'e> Evaluator<'e> {
     pub(crate) fn new(runtime: &'e dyn Runtime) -> Self {
-        Self { runtime, unresolved: None, depth: Cell::new(0), underway: RefCell::default() }
+        Self { runtime, unresolved: None, faults: None, depth: Cell::new(0), underway: RefCell::default() }
     }
 
     pub(crate) fn noting(runtime: &'e dyn Runtime, unresolved: &'e RefCell<HashSet<String>>) -> Self {
         Self { unresolved: Some(unresolved), ..Self::new(runtime) }
+    }
+
+    pub(crate) fn collecting(runtime: &'e dyn Runtime, unresolved: &'e RefCell<HashSet<String>>, faults: &'e RefCell<Vec<Fault>>) -> Self {
+        Self { faults: Some(faults), ..Self::noting(runtime, unresolved) }
     }
 
     fn descend<T>(&self, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
@@ -217,14 +223,24 @@ impl<'f> Frame<'f> {
                 self.charge(weight)?;
                 Ok(value)
             }
-            Err(fault) if fault.is_unresolved() && self.place == Place::During && self.evaluator.unresolved.is_some() => {
-                if let Some(noted) = self.evaluator.unresolved {
-                    noted.borrow_mut().insert(text.to_owned());
-                }
-                Ok(Value::String(text.to_owned()))
+            Err(fault) => {
+                let fault = fault.placed(&self.scope.template.document, &|| trail.to_string());
+                self.leave(text, fault)
             }
-            Err(fault) => Err(fault.placed(&self.scope.template.document, &|| trail.to_string())),
         }
+    }
+
+    /// Leaves an expression as it stands, where that is what the walk is for.
+    fn leave(&self, text: &str, fault: Fault) -> Result<Value, Fault> {
+        let evaluator = self.evaluator;
+        let (Some(noted), Place::During) = (evaluator.unresolved, self.place) else { return Err(fault) };
+        match evaluator.faults {
+            _ if fault.is_unresolved() => {}
+            Some(faults) => faults.borrow_mut().push(fault),
+            None => return Err(fault),
+        }
+        noted.borrow_mut().insert(text.to_owned());
+        Ok(Value::String(text.to_owned()))
     }
 
     /// An expression's value.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Finding, Position};
 
 /// The work that one deployment's evaluation may take, in bytes produced. An honest template stays below a hundredth.
-const WORK: u64 = 256 << 20;
+const WORK: u64 = 128 << 20;
 
 /// Why there is no value.
 #[derive(Clone, Debug)]

@@ -1,0 +1,252 @@
+//! What `check` finds, and where; and that it finds nothing where nothing is wrong.
+
+use std::path::Path;
+
+use dtl::template::{self, Capture, CheckOptions, Checked, Document, OsType};
+use serde_json::{Map, Value, json};
+
+use super::{context, corpus, files};
+
+fn check(template: &str, parameters: Option<&str>) -> Checked {
+    let template = Document::parse(template.as_bytes()).unwrap();
+    let file = parameters.map(|text| Document::parse(text.as_bytes()).unwrap());
+    let values = file.as_ref().map(|file| template::parameter_values(file).unwrap());
+    let options = CheckOptions {
+        parameters: values.as_ref(),
+        parameters_file: file.as_ref().map(|file| ("parameters.json", file)),
+        ..CheckOptions::default()
+    };
+    template::check(&template, &context(), &options)
+}
+
+/// `line:column path: message`, after the file where that is another one.
+fn short(findings: &[template::Finding]) -> Vec<String> {
+    let one = |finding: &template::Finding| {
+        let at = finding.position.map(|position| format!("{}:{}", position.line, position.column)).unwrap_or_default();
+        let file = finding.file.as_deref().map(|file| format!("{file} ")).unwrap_or_default();
+        format!("{file}{at} {}: {}", finding.path, finding.message)
+    };
+    findings.iter().map(one).collect()
+}
+
+const PLANTED: &str = r#"{
+  "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+  "contentVersion": "1.0.0.0",
+  "parameters": {
+    "newVMName": { "type": "string" },
+    "labName": { "type": "string" },
+    "size": { "type": "string", "allowedValues": ["Standard_D2s_v5"], "defaultValue": "Standard_D4s_v5" },
+    "count": { "type": "int" },
+    "ghost": { "type": "strng" },
+    "spare": { "type": "string", "defaultValue": "" }
+  },
+  "variables": {
+    "vmName": "[concat(parameters('labName'), '/', parameters('newVMNam'))]",
+    "half": "[toLower('a', 'b')]",
+    "bad": "[concat('a', ]"
+  },
+  "resources": [
+    {
+      "type": "Microsoft.DevTestLab/labs/virtualmachines",
+      "apiVersion": "2018",
+      "name": "[concat(parameters('labName'), '/', parameters('newVMName'))]",
+      "dependsOn": [ "nowhere" ],
+      "properties": {
+        "size": "Standard_A2",
+        "notes": "[concat(variables('vmNam'), parameters('ghost'), variables('half'), variables('bad'))]",
+        "labSubnetName": "[lenght('x')]",
+        "count": "[parameters('count')]",
+        "size2": "[parameters('size')]",
+        "galleryImageReference": { "osType": "Windows", "publisher": "p", "offer": "o", "sku": "s" }
+      }
+    }
+  ],
+  "outputs": {
+    "id": { "type": "int", "value": "[variables('vmName')]" },
+    "wrong": { "type": "int", "value": "text" }
+  }
+}"#;
+
+#[test]
+fn planted_faults_are_found_each_in_its_place() {
+    let parameters = r#"{
+  "parameters": {
+    "newVMName": { "value": "a-name-that-is-too-long" },
+    "labName": { "value": "lab" },
+    "count": { "value": "three" },
+    "cuont": { "value": 3 }
+  }
+}"#;
+    let checked = check(PLANTED, Some(parameters));
+    insta::assert_snapshot!(
+        "planted",
+        format!("errors\n{}\nwarnings\n{}", short(&checked.errors).join("\n"), short(&checked.warnings).join("\n"))
+    );
+}
+
+#[test]
+fn without_parameters_nothing_is_missing() {
+    let template = r#"{
+  "$schema": "http://schema.management.azure.com/schemas/2015-01-01/deploymentTemplate.json", "contentVersion": "1.0.0.0",
+  "parameters": { "existingLabName": { "type": "string" }, "newVMName": { "type": "string" }, "items": { "type": "array" } },
+  "resources": [
+    { "type": "Microsoft.DevTestLab/labs/virtualmachines", "apiVersion": "2018-10-15-preview",
+      "name": "[concat(parameters('existingLabName'), '/', parameters('newVMName'))]", "properties": { "x": "[parameters('items')[0].y]" } },
+    { "type": "A.B/c", "apiVersion": "2020-01-01", "name": "x", "dependsOn": [ "[parameters('newVMName')]" ] }
+  ]
+}"#;
+    let checked = check(template, None);
+    assert_eq!((short(&checked.errors), short(&checked.warnings)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_corpus_has_no_false_errors() {
+    let Some(corpus) = corpus() else { return };
+    let mut seen = 0;
+    for file in files(&corpus, ".json") {
+        let document = Document::parse(&std::fs::read(&file).unwrap()).unwrap();
+        if !document.value()["$schema"].as_str().is_some_and(|schema| schema.contains("deploymentTemplate")) {
+            continue;
+        }
+        let options = CheckOptions::default();
+        let checked = template::check(&document, &context(), &options);
+        assert!(checked.errors.is_empty(), "{}: {:#?}", file.display(), short(&checked.errors));
+        seen += 1;
+    }
+    assert!(seen > 15, "{seen} templates");
+}
+
+#[test]
+fn the_examples_have_no_findings() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/linked-template"));
+    let main = Document::parse(&std::fs::read(folder.join("azuredeploy.json")).unwrap()).unwrap();
+    let document = template::inline(main, "azuredeploy.json", &mut |path| Ok(std::fs::read(folder.join(path)).ok())).unwrap();
+    let checked = template::check(&document, &context(), &CheckOptions::default());
+    assert_eq!((short(&checked.errors), short(&checked.warnings)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn faults_of_linked_files_name_their_file() {
+    let main = r#"{ "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+  "resources": [ { "type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "n",
+    "properties": { "mode": "Incremental", "templateLink": { "relativePath": "inner.json" }, "parameters": { "p": { "value": 5 } } } } ] }"#;
+    let inner = "{\n  \"parameters\": { \"p\": { \"type\": \"string\" } },\n  \"resources\": [],\n  \"outputs\": {\n    \"o\": { \"type\": \"string\", \"value\": \"[variables('gone')]\" }\n  }\n}";
+    let document = Document::parse(main.as_bytes()).unwrap();
+    let document = template::inline(document, "main.json", &mut |_| Ok(Some(inner.as_bytes().to_vec()))).unwrap();
+    let checked = template::check(&document, &context(), &CheckOptions::default());
+    let errors = short(&checked.errors);
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert!(errors[0].contains("'p' is not valid: expected the type 'string', found the number 5"), "{errors:#?}");
+    assert!(errors[1].starts_with("inner.json 5:41 ") && errors[1].ends_with("the template variable 'gone' is not found"), "{errors:#?}");
+}
+
+/// A template of one lab VM.
+fn machine(name: &str, properties: Value) -> String {
+    json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "parameters": {"labName": {"type": "string", "defaultValue": "lab"}, "newVMName": {"type": "string", "defaultValue": name}},
+        "resources": [{"type": "Microsoft.DevTestLab/labs/virtualmachines", "apiVersion": "2018-09-15",
+            "name": "[concat(parameters('labName'), '/', parameters('newVMName'))]", "properties": properties}],
+    })
+    .to_string()
+}
+
+#[test]
+fn names_of_vms_follow_their_operating_system() {
+    for (name, os, problem) in [
+        ("vm1", Some(OsType::Windows), None),
+        ("a23456789012345", Some(OsType::Windows), None),
+        ("a234567890123456", Some(OsType::Windows), Some("16 characters, at most 15")),
+        ("a234567890123456", Some(OsType::Linux), None),
+        ("a234567890123456", None, None),
+        ("123", None, Some("all digits")),
+        ("-abc", None, Some("start or end with '-'")),
+        ("abc-", Some(OsType::Linux), Some("start or end with '-'")),
+        ("a_b", None, Some("holds '_'")),
+        ("", None, Some("empty")),
+    ] {
+        let found = template::vm_name_problem(name, os);
+        match problem {
+            None => assert_eq!(found, None, "{name}"),
+            Some(word) => assert!(found.as_ref().is_some_and(|found| found.contains(word)), "{name}: {found:?}"),
+        }
+    }
+    let image = |os: &str| json!({"galleryImageReference": {"OsType": os, "Publisher": "p", "Offer": "o", "Sku": "s"}});
+    let checked = check(&machine("a234567890123456", image("Windows")), None);
+    assert!(checked.errors.iter().any(|finding| finding.path == "resources[0].name"), "{:?}", checked.errors);
+    assert!(check(&machine("a234567890123456", image("Linux")), None).errors.is_empty());
+}
+
+#[test]
+fn retired_sizes_are_warned_of() {
+    for (size, warned) in [
+        ("Standard_A2", true),
+        ("Basic_A1", true),
+        ("standard_nc6s_v3", true),
+        ("Standard_A2_v2", false),
+        ("Standard_D2s_v5", false),
+        ("Standard_NC4as_T4_v3", false),
+        ("Standard_DS1_v2", false),
+        ("Standard_B2ms", false),
+    ] {
+        let checked = check(&machine("vm", json!({"size": size})), None);
+        assert_eq!(checked.warnings.iter().any(|finding| finding.message.contains("retired")), warned, "{size}: {:?}", checked.warnings);
+        assert!(checked.errors.is_empty());
+    }
+}
+
+#[test]
+fn artifacts_are_held_against_their_definitions() {
+    let definition = json!({"parameters": {
+        "packages": {"type": "string"}, "update": {"type": "string", "defaultValue": "true", "allowedValues": ["true", "false"]}, "options": {"type": "string", "allowEmpty": true},
+    }});
+    let find = |name: &str| (name == "linux-apt-package").then(|| definition.clone());
+    let artifact = |parameters: Value| json!({"artifacts": [{"artifactId": "[concat('/x/artifactSources/public repo/artifacts/', 'linux-apt-package')]", "parameters": parameters}]});
+    for (parameters, expected) in [
+        (json!([{"name": "packages", "value": "git"}]), None),
+        (json!([]), Some("needs the parameter 'packages'")),
+        (json!([{"name": "packages", "value": ""}]), Some("must not be empty")),
+        (json!([{"name": "packages", "value": "git"}, {"name": "update", "value": "maybe"}]), Some("'maybe' is no value")),
+        (json!([{"name": "packages", "value": "git"}, {"name": "optoins", "value": ""}]), Some("did you mean 'options'?")),
+        (json!([{"name": "packages", "value": "[reference('/x', '2020-01-01').y]"}]), None),
+    ] {
+        let document = Document::parse(machine("vm", artifact(parameters)).as_bytes()).unwrap();
+        let checked = template::check(&document, &context(), &CheckOptions { artifact: Some(&find), ..CheckOptions::default() });
+        match expected {
+            None => assert!(checked.errors.is_empty(), "{:?}", checked.errors),
+            Some(word) => assert!(checked.errors[0].message.contains(word), "{:?}", checked.errors),
+        }
+    }
+}
+
+#[test]
+fn trusted_launch_cannot_be_captured_as_an_image() {
+    let text = machine("vm", json!({"securityProfile": {"securityType": "TrustedLaunch"}}));
+    let document = Document::parse(text.as_bytes()).unwrap();
+    let with = |capture| template::check(&document, &context(), &CheckOptions { capture, ..CheckOptions::default() }).errors;
+    assert!(with(Some(Capture::ManagedImage))[0].message.contains("Trusted Launch"));
+    assert!(with(Some(Capture::GalleryVersion)).is_empty() && with(None).is_empty());
+}
+
+#[test]
+fn a_lab_vm_without_the_usual_parameters_is_warned_of() {
+    let template = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "resources": [{"type": "Microsoft.DevTestLab/labs/virtualmachines", "apiVersion": "2018-09-15", "name": "lab/vm", "properties": {}}],
+    });
+    let warnings = short(&check(&template.to_string(), None).warnings);
+    assert!(warnings[0].contains("no parameter 'labName'") && warnings[1].contains("no parameter 'newVMName'"), "{warnings:?}");
+}
+
+#[test]
+fn the_tasks_learn_the_vms_that_a_template_makes() {
+    let image = json!({"galleryImageReference": {"publisher": "Canonical", "offer": "o", "sku": "s", "osType": "Linux"}, "size": "[parameters('later')]"});
+    let mut value: Value = serde_json::from_str(&machine("vm9", image)).unwrap();
+    value["parameters"]["later"] = json!({"type": "string"});
+    let template = std::sync::Arc::new(template::Template::parse(Document::from_value(value)).unwrap());
+    let machines = template::lab_virtual_machines(&template, &Map::new(), &context());
+    assert_eq!(machines.len(), 1);
+    assert_eq!((machines[0].lab.as_deref(), machines[0].name.as_deref()), (Some("lab"), Some("vm9")));
+    assert_eq!((machines[0].os_type, machines[0].size.as_deref()), (Some(OsType::Linux), None));
+    assert!(matches!(&machines[0].image, Some(template::Image::Marketplace { publisher, .. }) if publisher == "Canonical"));
+}
