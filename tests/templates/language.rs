@@ -443,7 +443,7 @@ fn bad_links_are_refused() {
         let document = Document::parse(main.to_string().as_bytes()).unwrap();
         let files: HashMap<&str, String> = files.iter().map(|(name, value)| (*name, value.to_string())).collect();
         let findings = template::inline(document, "main.json", &mut |path| Ok(files.get(path).map(|text| text.clone().into_bytes())));
-        findings.map(|_| String::new()).unwrap_or_else(|findings| findings[0].to_string())
+        findings.map_or_else(|findings| findings[0].to_string(), |_| String::new())
     };
     let relative = |path: &str| link(json!({"relativePath": path}));
     assert!(

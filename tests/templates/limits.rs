@@ -151,14 +151,18 @@ fn a_large_loop_is_expanded_fast() {
             "resources": [{"type": "A.B/c", "apiVersion": "2020-01-01", "name": "[concat(parameters('prefix'), copyIndex())]", "copy": {"name": "l", "count": count},
                 "location": "[resourceGroup().location]", "properties": {"number": "[variables('all')[copyIndex()]]", "id": "[resourceId('A.B/c', concat('r', copyIndex()))]", "tags": {"a": "b"}}}],
         });
-        let started = Instant::now();
-        assert_eq!(evaluated(&template.to_string(), json!({})).unwrap().resources.len(), count);
-        started.elapsed()
+        // The least of several: other tests run beside this one.
+        let run = || {
+            let started = Instant::now();
+            assert_eq!(evaluated(&template.to_string(), json!({})).unwrap().resources.len(), count);
+            started.elapsed()
+        };
+        (0..7).map(|_| run()).min().unwrap()
     };
     let (small, large) = (time(200), time(800));
-    // Unoptimised and beside other tests; the benchmark states what it takes in a release.
+    // Unoptimised; a quadratic growth would be sixteenfold.
     assert!(large < Duration::from_secs(3), "{large:?}");
-    assert!(large < small * 20 + Duration::from_millis(50), "{small:?} for 200, {large:?} for 800");
+    assert!(large < small * 12 + Duration::from_millis(20), "{small:?} for 200, {large:?} for 800");
 }
 
 /// Expressions of every kind, most of them well-formed.
