@@ -54,8 +54,8 @@ impl Bench {
         };
         let identity = Identity { tenant_id: target.tenant_id.clone(), client_id: client_id.to_owned(), proof };
         let registered = Arc::clone(&self.registered);
-        let register = Arc::new(move |secret: &str| registered.lock().unwrap().push(secret.to_owned()));
-        let credential = credential(&host, &cloud, identity, register).unwrap();
+        let register = Arc::new(move |secret: &str| registered.lock().expect("no test panicked here").push(secret.to_owned()));
+        let credential = credential(&host, &cloud, identity, register).expect("the identity is complete");
         Client::new(host, &cloud, credential)
     }
 

@@ -439,7 +439,7 @@ pub(super) fn seconds(time: Duration) -> String {
 pub fn report(error: &(dyn StdError + 'static)) -> String {
     let mut lines = vec![scrub::text(&error.to_string())];
     let mut said = lines[0].clone();
-    let mut azure = error.downcast_ref::<Error>();
+    let mut azure = of_azure(error);
     let mut below = error.source();
     while let Some(cause) = below {
         let text = scrub::text(&cause.to_string());
@@ -447,7 +447,7 @@ pub fn report(error: &(dyn StdError + 'static)) -> String {
             lines.push(format!("caused by: {text}"));
             said.push_str(&text);
         }
-        azure = azure.or_else(|| cause.downcast_ref::<Error>());
+        azure = azure.or_else(|| of_azure(cause));
         below = cause.source();
     }
     if let Some(azure) = azure {
@@ -463,6 +463,11 @@ pub fn report(error: &(dyn StdError + 'static)) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The error of ours in a link of the chain; a boxed one counts too.
+fn of_azure<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    error.downcast_ref::<Error>().or_else(|| error.downcast_ref::<Box<Error>>().map(Box::as_ref))
 }
 
 fn detail_line(detail: &Detail) -> String {

@@ -77,9 +77,9 @@ fn a_nest_without_an_end_is_cut() {
 fn causes_are_told_once() {
     #[derive(Debug, thiserror::Error)]
     #[error("failed to create VM 'build-01'")]
-    struct Outer(#[source] Error);
+    struct Outer(#[source] Box<Error>);
     let cause = Cause { message: "connect ETIMEDOUT".into(), source: Some(Box::new(Cause::new("connect ETIMEDOUT"))) };
-    let error = Outer(Error::Connection { request: "PUT /x".into(), source: Box::new(cause) });
+    let error = Outer(Box::new(Error::Connection { request: "PUT /x".into(), source: Box::new(cause) }));
     insta::assert_snapshot!(report(&error), @r"
     failed to create VM 'build-01'
     caused by: failed to reach the service for PUT /x
