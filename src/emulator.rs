@@ -160,7 +160,7 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     let identity = Identity::new(&base, seed.identities.clone())?;
     let world = Arc::new(World::new(base, identity, Settings::new(options.speed), seed.page_size));
     let subscriptions = seed.plant(&world)?;
-    let ready = ready_line(&world, ca_file, subscriptions);
+    let ready = ready_line(&world, &ca_file, subscriptions);
     let server = tokio::spawn(server::serve(world.clone(), listener, tls.server));
     Ok(Emulator { ready, world, server: Some(server), _authority: authority })
 }
@@ -187,7 +187,7 @@ fn write_authority(wanted: Option<PathBuf>, pem: &str) -> Result<(PathBuf, Optio
     Ok((path, Some(file.into_temp_path())))
 }
 
-fn ready_line(world: &World, ca_file: PathBuf, subscriptions: Vec<ReadySubscription>) -> Ready {
+fn ready_line(world: &World, ca_file: &std::path::Path, subscriptions: Vec<ReadySubscription>) -> Ready {
     // As Azure DevOps builds it: project, hub, plan, job.
     let part = uuid::Uuid::new_v4();
     Ready {

@@ -1,5 +1,8 @@
 //! The emulator, by plain requests: what a client sees on the wire.
 
+#![allow(clippy::needless_pass_by_value, reason = "bodies written in place read better without a reference")]
+#![allow(clippy::print_stderr, reason = "a test that skips says so")]
+
 mod client;
 mod deployments;
 mod environments;

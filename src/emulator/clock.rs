@@ -49,14 +49,9 @@ pub fn iso_duration(duration: Duration) -> String {
     let minutes = duration.whole_minutes() % 60;
     let seconds = duration.whole_seconds() % 60;
     let ticks = duration.subsec_nanoseconds() / 100;
-    let mut text = String::from("PT");
-    if hours > 0 {
-        text += &format!("{hours}H");
-    }
-    if minutes > 0 {
-        text += &format!("{minutes}M");
-    }
-    text + &if ticks > 0 { format!("{seconds}.{ticks:07}S") } else { format!("{seconds}S") }
+    let part = |number: i64, unit: char| if number > 0 { format!("{number}{unit}") } else { String::new() };
+    let (hours, minutes) = (part(hours, 'H'), part(minutes, 'M'));
+    format!("PT{hours}{minutes}") + &if ticks > 0 { format!("{seconds}.{ticks:07}S") } else { format!("{seconds}S") }
 }
 
 #[cfg(test)]

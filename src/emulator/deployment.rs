@@ -133,7 +133,7 @@ pub fn start(world: &Arc<World>, id: &Id, body: &Value, plan: Plan, caller: &Cal
     if let Some(existing) = &existing {
         deployment.created_at = existing.created_at;
     }
-    let operation = world.operations.begin_named(format!("0858{}", random_digits(16)));
+    let operation = world.operations.begin_named(&format!("0858{}", random_digits(16)));
     deployment.hide("operation", operation.name.clone());
     deployment.hide("operations", json!([]));
     let resource = world.store.put(deployment);

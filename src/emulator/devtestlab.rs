@@ -293,7 +293,7 @@ pub enum Acted {
 /// A new resource of the provider: its id in lower case, with a unique identifier.
 pub fn new_resource(world: &World, id: &Id, source: &Value, mut properties: Map<String, Value>) -> Resource {
     properties.insert("uniqueIdentifier".into(), json!(uuid::Uuid::new_v4().to_string()));
-    Resource::new(provision::body(&id.key(), id, source, properties), world.clock.now())
+    Resource::new(provision::body(&id.key(), id, source, &properties), world.clock.now())
 }
 
 /// The location of a request's body, else the lab's.

@@ -12,7 +12,7 @@ pub struct ApiError {
     /// Azure's message.
     pub message: String,
     /// Which property or resource is wrong.
-    pub target: Option<String>,
+    pub target: Option<Box<str>>,
     /// Nested errors.
     pub details: Vec<Value>,
     /// Further headers, such as `Retry-After`.
@@ -72,7 +72,7 @@ impl ApiError {
     }
 
     /// Names what is wrong.
-    pub fn with_target(mut self, target: impl Into<String>) -> Self {
+    pub fn with_target(mut self, target: impl Into<Box<str>>) -> Self {
         self.target = Some(target.into());
         self
     }
@@ -93,7 +93,7 @@ impl ApiError {
     pub fn to_value(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});
         if let Some(target) = &self.target {
-            error["target"] = json!(target);
+            error["target"] = json!(&**target);
         }
         if !self.details.is_empty() {
             error["details"] = json!(self.details);

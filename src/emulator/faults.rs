@@ -140,7 +140,7 @@ fn read_fault(value: Value) -> Result<Fault, String> {
 }
 
 /// The first fault that fits and is not to be skipped this time.
-fn take<'a>(faults: &'a mut [Fault], fits: impl Fn(&Fault) -> bool) -> Option<&'a Fault> {
+fn take(faults: &mut [Fault], fits: impl Fn(&Fault) -> bool) -> Option<&Fault> {
     for fault in faults.iter_mut().filter(|fault| fault.description.times > 0) {
         if !fits(fault) {
             continue;

@@ -225,7 +225,7 @@ impl Identity {
         Ok(known)
     }
 
-    /// The emulator answers at 127.0.0.1, ::1 and localhost: the port tells that it is meant.
+    /// The emulator answers at 127.0.0.1, `::1` and localhost: the port tells that it is meant.
     fn is_own_audience(&self, audience: &str) -> bool {
         let audience = audience.trim_end_matches('/');
         let port = self.base.trim_end_matches('/').rsplit(':').next().unwrap_or_default();

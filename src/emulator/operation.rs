@@ -99,12 +99,12 @@ impl Operations {
     pub fn begin(&self, now: OffsetDateTime) -> Arc<Operation> {
         let day = now.date();
         let name = format!("{:04}{:02}{:02}-{}", day.year(), u8::from(day.month()), day.day(), Uuid::new_v4());
-        self.begin_named(name)
+        self.begin_named(&name)
     }
 
     /// Begins an operation with a name of its own.
-    pub fn begin_named(&self, name: String) -> Arc<Operation> {
-        let operation = Arc::new(Operation { name: name.clone(), state: watch::Sender::new(State::Running) });
+    pub fn begin_named(&self, name: &str) -> Arc<Operation> {
+        let operation = Arc::new(Operation { name: name.to_owned(), state: watch::Sender::new(State::Running) });
         self.lock().insert(name.to_ascii_lowercase(), operation.clone());
         operation
     }

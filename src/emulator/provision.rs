@@ -51,7 +51,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
 }
 
 /// The body of a resource in Azure's order, with the type in its own casing.
-pub fn body(id: &str, put_id: &Id, source: &Value, properties: Map<String, Value>) -> Value {
+pub fn body(id: &str, put_id: &Id, source: &Value, properties: &Map<String, Value>) -> Value {
     let mut body = json!({
         "properties": properties,
         "id": id,

@@ -49,7 +49,8 @@ fn page_size() -> usize {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Subscription {
-    subscription_id: String,
+    #[serde(rename = "subscriptionId")]
+    id: String,
     #[serde(default)]
     display_name: Option<String>,
     #[serde(default)]
@@ -105,8 +106,7 @@ impl Seed {
     fn built_in() -> Self {
         let lab = Lab { name: "contoso".into(), virtual_networks: None, artifact_sources: None };
         let group = Group { name: "devtestlabs".into(), location: "westeurope".into(), labs: vec![lab], resources: Vec::new() };
-        let subscription =
-            Subscription { subscription_id: SUBSCRIPTION.into(), display_name: Some("Emulator".into()), resource_groups: vec![group] };
+        let subscription = Subscription { id: SUBSCRIPTION.into(), display_name: Some("Emulator".into()), resource_groups: vec![group] };
         Self { subscriptions: vec![subscription], identities: Vec::new(), page_size: PAGE_SIZE, folder: PathBuf::new() }
     }
 
@@ -116,7 +116,7 @@ impl Seed {
     }
 
     fn plant_subscription(&self, world: &World, subscription: &Subscription) -> Result<ReadySubscription, Error> {
-        let id = &subscription.subscription_id;
+        let id = &subscription.id;
         add_subscription(world, id, subscription.display_name.as_deref().unwrap_or("Emulated subscription"));
         for group in &subscription.resource_groups {
             group::ensure(world, id, &group.name, &group.location);

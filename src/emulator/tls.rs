@@ -18,7 +18,7 @@ pub struct Tls {
     pub authority_pem: String,
 }
 
-/// Makes an authority and a certificate for 127.0.0.1, ::1, localhost and the address listened on.
+/// Makes an authority and a certificate for 127.0.0.1, `::1`, localhost and the address listened on.
 pub fn make(address: IpAddr) -> Result<Tls, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Certificate(error.to_string());
     let authority_key = KeyPair::generate().map_err(|error| failed(&error))?;

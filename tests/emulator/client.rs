@@ -68,9 +68,9 @@ impl Azure {
         Self::at_speed(6000.0, seed).await
     }
 
-    pub async fn at_speed(speed: f64, seed: Option<&Value>) -> Self {
+    pub async fn at_speed(speed: f64, seeded: Option<&Value>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = seed.map(|seed| {
+        let path = seeded.map(|seed| {
             let path = folder.path().join("seed.json");
             fs::write(&path, seed.to_string()).expect("written");
             path

@@ -280,7 +280,7 @@ fn templates(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         } else {
             let path = entry.to_string_lossy().into_owned();
             let wanted = (path.contains("/101-") && path.ends_with("azuredeploy.json"))
-                || (path.contains("/GoldenImages/") && path.ends_with(".json"));
+                || (path.contains("/GoldenImages/") && entry.extension().is_some_and(|end| end == "json"));
             found.extend(wanted.then_some(entry));
         }
     }

@@ -10,7 +10,7 @@ async fn errors_come_in_resource_managers_envelope() {
     let azure = Azure::start().await;
     let subscription = "/subscriptions/11111111-1111-4111-8111-111111111111";
     let cases = [
-        (format!("{LAB}"), 400, "MissingApiVersionParameter"),
+        (LAB.to_owned(), 400, "MissingApiVersionParameter"),
         (format!("{LAB}?api-version=1"), 400, "InvalidApiVersionParameter"),
         (format!("{LAB}?api-version=2020-01-01"), 400, "NoRegisteredProviderFound"),
         (format!("{GROUP}/providers/Microsoft.DevTestLab/nothing/x?api-version={DTL}"), 404, "InvalidResourceType"),

@@ -42,13 +42,13 @@ pub fn make(world: &World, id: &Id, machine: &Resource) -> Made {
     let fqdn = format!("{label}.{}.cloudapp.azure.com", machine.location());
     let public = machine.property("disallowPublicIpAddress") != &Value::Bool(true);
 
-    add(world, machine, &compute, compute_properties(machine, &disk, &interface), |made| {
+    add(world, machine, &compute, &compute_properties(machine, &disk, &interface), |made| {
         made.hide("power", "running");
         made.hide("labMachine", &*machine.key);
     });
     let disk_properties = json!({"osType": machine.text("osType"), "diskSizeGB": 127, "diskState": "Attached", "creationData": {"createOption": "FromImage"},
         "provisioningState": "Succeeded"});
-    add(world, machine, &disk, disk_properties, |_| {});
+    add(world, machine, &disk, &disk_properties, |_| {});
     let subnet = subnet_id(world, machine);
     let mut configuration = json!({"name": "ipconfig", "properties": {"privateIPAddress": private_address(), "privateIPAllocationMethod": "Dynamic",
         "primary": true, "provisioningState": "Succeeded", "subnet": {"id": subnet}}});
@@ -56,15 +56,15 @@ pub fn make(world: &World, id: &Id, machine: &Resource) -> Made {
         configuration["properties"]["publicIPAddress"] = json!({"id": address.to_string()});
         let properties = json!({"ipAddress": public_address(), "publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4",
             "dnsSettings": {"domainNameLabel": label, "fqdn": fqdn}, "provisioningState": "Succeeded"});
-        add(world, machine, &address, properties, |_| {});
+        add(world, machine, &address, &properties, |_| {});
     }
     let properties = json!({"ipConfigurations": [configuration], "virtualMachine": {"id": compute.to_string()}, "primary": true,
         "macAddress": "00-0D-3A-00-00-01", "provisioningState": "Succeeded"});
-    add(world, machine, &interface, properties, |_| {});
+    add(world, machine, &interface, &properties, |_| {});
     Made { compute_id: compute.to_string(), group_id, fqdn: if public { fqdn } else { String::new() } }
 }
 
-fn add(world: &World, machine: &Resource, id: &Id, properties: Value, finish: impl FnOnce(&mut Resource)) {
+fn add(world: &World, machine: &Resource, id: &Id, properties: &Value, finish: impl FnOnce(&mut Resource)) {
     let body =
         json!({"name": id.name(), "id": id.to_string(), "type": id.type_name(), "location": machine.location(), "properties": properties});
     let mut resource = Resource::new(body, world.clock.now());

@@ -33,14 +33,13 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     if let Some(deployment) = given.get_mut("deploymentProperties").and_then(Value::as_object_mut) {
         deployment.remove("parameters");
     }
-    let resource = match &existing {
-        Some(existing) => world.store.update(&existing.key, |found| found.set_state("Updating")).unwrap_or_else(|| existing.clone()),
-        None => {
-            given.insert("createdByUser".into(), json!(put.caller.client_id));
-            let mut resource = new_resource(world, put.id, &with_location(put.body, &lab), given);
-            resource.set_state("Creating");
-            world.store.put(resource)
-        }
+    let resource = if let Some(existing) = &existing {
+        world.store.update(&existing.key, |found| found.set_state("Updating")).unwrap_or_else(|| existing.clone())
+    } else {
+        given.insert("createdByUser".into(), json!(put.caller.client_id));
+        let mut resource = new_resource(world, put.id, &with_location(put.body, &lab), given);
+        resource.set_state("Creating");
+        world.store.put(resource)
     };
     let operation = world.begin();
     world.store.update(&resource.key, |resource| resource.hide("operation", operation.name.clone()));

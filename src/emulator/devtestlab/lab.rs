@@ -86,17 +86,14 @@ async fn create(world: Arc<World>, id: Id, operation: Arc<Operation>) {
         operation.end(State::Canceled);
         return;
     }
-    match outcome {
-        Some(outcome) => {
-            world.settle(&id.key(), |lab| lab.set_state(&outcome.state));
-            operation.finish(Err(outcome.error));
-        }
-        None => {
-            complete(&world, &id);
-            world.settle(&id.key(), |lab| lab.set_state("Succeeded"));
-            operation.finish(Ok(()));
-        }
+    if let Some(outcome) = outcome {
+        world.settle(&id.key(), |lab| lab.set_state(&outcome.state));
+        operation.finish(Err(outcome.error));
+        return;
     }
+    complete(&world, &id);
+    world.settle(&id.key(), |lab| lab.set_state("Succeeded"));
+    operation.finish(Ok(()));
 }
 
 /// Gives a lab what Azure gives it: storage, a vault, gallery images, and the public repository unless its own stands there already.

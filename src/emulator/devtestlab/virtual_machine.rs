@@ -52,7 +52,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let secrets: Vec<&&str> = SECRET.iter().filter(|name| given.get(**name).is_some_and(|value| !value.is_null())).collect();
     let with_key = secrets.iter().any(|name| **name == "sshKey");
     given.retain(|name, _| !READ_ONLY.contains(&name.as_str()) && !SECRET.contains(&name.as_str()));
-    complete(world, put, &mut given, &image, &network, artifacts);
+    complete(world, put, &mut given, &image, network.as_deref(), &artifacts);
     let mut resource = new_resource(world, put.id, &with_location(put.body, &lab), given);
     resource.set_state("Creating");
     resource.hide("hasSshKey", with_key);
@@ -221,14 +221,7 @@ fn network(world: &World, lab: &Resource, given: &Map<String, Value>) -> Result<
     }
 }
 
-fn complete(
-    world: &World,
-    put: &Put<'_>,
-    given: &mut Map<String, Value>,
-    image: &Image,
-    network: &Option<Arc<Resource>>,
-    artifacts: Vec<Value>,
-) {
+fn complete(world: &World, put: &Put<'_>, given: &mut Map<String, Value>, image: &Image, network: Option<&Resource>, artifacts: &[Value]) {
     let total = artifacts.len();
     let object_id = &put.caller.object_id;
     let mut set = |name: &str, value: Value| given.insert(name.into(), value);

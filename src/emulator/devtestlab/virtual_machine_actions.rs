@@ -48,7 +48,6 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, machine: &Resource, act
         "restart" | "redeploy" => power(world, id, machine, &Power::RESTART)?,
         "resize" => resize(world, id, machine, body)?,
         "applyartifacts" => apply_artifacts(world, id, machine, body)?,
-        "claim" => own(world, machine, &call.caller.object_id, false),
         "unclaim" => own(world, machine, "", true),
         "adddatadisk" => add_disk(world, machine, body)?,
         "detachdatadisk" => detach_disk(world, machine, body)?,

@@ -49,8 +49,8 @@ fn check_federated(identity: &Identity, application: &Application, assertion: &s
 }
 
 fn check_certificate(application: &Application, assertion: &str, now: i64) -> Result<(), SignInError> {
-    let certificates = application.certificate_pem.iter().flat_map(|pem| certificates(pem));
-    let claims = certificates.filter_map(|key| verified_claims(assertion, &key)).next().ok_or_else(signature_error)?;
+    let mut certificates = application.certificate_pem.iter().flat_map(|pem| certificates(pem));
+    let claims = certificates.find_map(|key| verified_claims(assertion, &key)).ok_or_else(signature_error)?;
     check_time(&claims, now)
 }
 

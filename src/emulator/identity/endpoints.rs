@@ -1,4 +1,4 @@
-//! The endpoints of sign-in: OpenID configuration, tokens, the pipeline's OIDC tokens, managed identity, discovery of the cloud.
+//! The endpoints of sign-in: `OpenID` configuration, tokens, the pipeline's OIDC tokens, managed identity, discovery of the cloud.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

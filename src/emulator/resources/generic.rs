@@ -136,7 +136,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let existing = world.store.get(&id.key());
     complete(&id, put.body, &mut given);
     given.insert("provisioningState".into(), json!(if put.duration.is_some() { "Creating" } else { "Succeeded" }));
-    let mut resource = Resource::new(provision::body(&id.to_string(), &id, put.body, given), world.clock.now());
+    let mut resource = Resource::new(provision::body(&id.to_string(), &id, put.body, &given), world.clock.now());
     if let Some(existing) = &existing {
         resource.created_at = existing.created_at;
         resource.private.clone_from(&existing.private);
