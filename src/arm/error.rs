@@ -194,9 +194,12 @@ impl Error {
         use azure_core::error::ErrorKind;
         let cause = Cause::from_error(error);
         match error.kind() {
-            ErrorKind::Io | ErrorKind::Connection => Self::Connection { request: request.to_owned(), source: Box::new(cause) },
+            // A host calls by `Other` what can never succeed, such as a certificate that is not trusted.
+            ErrorKind::Io | ErrorKind::Connection | ErrorKind::Other => {
+                Self::Connection { request: request.to_owned(), source: Box::new(cause) }
+            }
             ErrorKind::Credential | ErrorKind::HttpResponse { .. } => sign_in(error, cause),
-            _ => Self::Answer { request: request.to_owned(), problem: cause.message },
+            ErrorKind::DataConversion => Self::Answer { request: request.to_owned(), problem: cause.message },
         }
     }
 }

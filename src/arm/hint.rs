@@ -139,12 +139,25 @@ fn connection(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
     let any = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
     if error::is_certificate_problem(&text) {
-        Some(CERTIFICATE)
+        // The WebAssembly's host says it itself.
+        (!text.contains("node_extra_ca_certs")).then_some(CERTIFICATE)
     } else if any(&["enotfound", "eai_again", "dns", "resolve", "getaddrinfo", "name or service not known"]) {
         Some("the server's name cannot be resolved: check the service connection's URL, and the agent's DNS or proxy")
     } else if any(&["407", "proxy"]) {
         Some("check the proxy that the agent is configured with, its user name and password")
-    } else if any(&["refused", "etimedout", "timed out", "timeout", "unreachable", "reset", "econn"]) {
+    } else if any(&[
+        "refused",
+        "etimedout",
+        "timed out",
+        "timeout",
+        "unreachable",
+        "reset",
+        "econn",
+        "in time",
+        "cannot be reached",
+        "failed to reach",
+        "closed",
+    ]) {
         Some("check that the agent's machine reaches the server: firewall, proxy (AGENT_PROXYURL), network")
     } else {
         None

@@ -86,6 +86,13 @@ impl Exchange {
         self
     }
 
+    /// Fails in a way that trying again cannot mend.
+    #[must_use]
+    pub fn impossible(mut self, message: &str) -> Self {
+        self.reply = Reply::Lost(ErrorKind::Other, message.to_owned());
+        self
+    }
+
     /// Lets the answer take some time.
     #[must_use]
     pub fn takes(mut self, duration: Duration) -> Self {

@@ -108,6 +108,17 @@ async fn a_sign_in_service_that_cannot_be_reached_is_told_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn what_the_host_calls_impossible_is_told_at_once() {
+    let problem = "the certificate of 'x' is not trusted (SELF_SIGNED_CERT_IN_CHAIN); name its file by NODE_EXTRA_CA_CERTS";
+    let (_host, client, _) = set_up(false, vec![on("POST", TOKEN_PATH).impossible(problem)]);
+    let signing_in = report(&client.send(anything()).await.unwrap_err());
+    assert_eq!(signing_in, format!("failed to sign in: {problem}"));
+    let (_host, client, _) = set_up(false, vec![token(3600, "token-1"), on("GET", "https://arm.example/x").impossible(problem)]);
+    let asking = report(&client.send(anything()).await.unwrap_err());
+    assert_eq!(asking, format!("failed to reach the service for GET /x\ncaused by: {problem}"));
+}
+
+#[tokio::test]
 async fn federation_trades_the_pipelines_token() {
     let script = vec![on("POST", OIDC).reply(200, &json!({"oidcToken": "the-oidc-token"})), token(3600, "token-1"), answer()];
     let (host, client, registered) = set_up(true, script);
