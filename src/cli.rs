@@ -13,6 +13,7 @@ pub mod job;
 pub mod listener;
 pub mod logging_command;
 pub mod manifest;
+pub mod markdown;
 pub mod mask;
 pub mod nearest;
 pub mod pipeline;

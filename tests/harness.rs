@@ -200,7 +200,7 @@ impl Harness {
     /// Sends a request with a token of the emulator's; returns the status and the body.
     pub async fn send(&self, method: reqwest::Method, path: &str, api_version: &str, body: Option<&Value>) -> (u16, Value) {
         let url = format!("{}{}?api-version={api_version}", self.target.resource_manager, path.trim_start_matches('/'));
-        let mut request = self.transport.client().request(method, url).bearer_auth(self.token().await);
+        let mut request = self.transport.client().request(method, url).bearer_auth(token(&self.target, &self.transport).await);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -208,19 +208,6 @@ impl Harness {
         let status = response.status().as_u16();
         let bytes = response.bytes().await.expect("the whole answer");
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
-    }
-
-    async fn token(&self) -> String {
-        let url = format!("{}{}/oauth2/v2.0/token", self.target.authority, self.target.tenant_id);
-        let form = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}&scope={}.default",
-            percent(&self.target.client_id),
-            percent(self.target.client_secret.secret()),
-            percent(&self.target.resource_manager)
-        );
-        let request = self.transport.client().post(url).header("content-type", "application/x-www-form-urlencoded").body(form);
-        let answer: Value = request.send().await.expect("sign-in answers").json().await.expect("sign-in answers JSON");
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 
     async fn control(&self, method: reqwest::Method, what: &str, body: Option<&Value>) -> Value {
@@ -248,6 +235,20 @@ impl Harness {
         self.emulator.stop().await;
         assert!(self.tolerates_unknown_routes || unknown.is_empty(), "the emulator does not know {unknown:#?}");
     }
+}
+
+/// A token for the resource manager, got as any client gets one.
+pub async fn token(target: &Target, transport: &Transport) -> String {
+    let url = format!("{}{}/oauth2/v2.0/token", target.authority, target.tenant_id);
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}&scope={}.default",
+        percent(&target.client_id),
+        percent(target.client_secret.secret()),
+        percent(&target.resource_manager)
+    );
+    let request = transport.client().post(url).header("content-type", "application/x-www-form-urlencoded").body(form);
+    let answer: Value = request.send().await.expect("sign-in answers").json().await.expect("sign-in answers JSON");
+    answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
 }
 
 fn percent(text: &str) -> String {

@@ -123,6 +123,14 @@ impl StepResult {
         }
     }
 
+    /// The result in words, after "the run".
+    pub fn closing_words(self) -> &'static str {
+        match self {
+            Self::Canceled => "was canceled",
+            other => other.words(),
+        }
+    }
+
     /// A sign for the result.
     pub fn sign(self) -> &'static str {
         match self {

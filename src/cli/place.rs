@@ -139,13 +139,13 @@ impl Place {
 }
 
 /// In a few words, where a command works.
-pub fn described(on: &On, settings: &Settings) -> String {
+pub fn described(on: &On, speed: f64, settings: &Settings) -> String {
     let engine = match settings.engine {
         Engine::Native => "",
         Engine::Node => ", tasks under Node",
     };
     match on {
-        On::Emulator => format!("on an emulator of its own{engine}"),
+        On::Emulator => format!("on an emulator of its own, where time passes {speed} times as fast{engine}"),
         On::Running(file) => format!("on the emulator of {}{engine}", file.display()),
         On::Azure => format!("on Azure, subscription {}{engine}", settings.target.subscription_id),
     }

@@ -7,6 +7,7 @@ use super::{
     console::{Console, Tone, spoken, toned},
     job::{self, Report},
     listener::{Output, StepResult},
+    markdown,
     pipeline::{self, Pipeline, check, yaml::Fault},
     place::{Place, PlaceArguments, described},
     say_error, say_warning,
@@ -37,12 +38,12 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Exit {
     let Some(pipeline) = read(&arguments.file) else { return Exit::Usage };
     let console = Arc::new(Console::standard());
-    let on = arguments.place.on.clone();
+    let (on, speed) = (arguments.place.on.clone(), arguments.place.speed);
     let place = match Place::prepare(arguments.place, arguments.variables, arguments.secrets, Arc::clone(&console)).await {
         Ok(place) => place,
         Err(exit) => return exit,
     };
-    console.line(&format!("{} {}", arguments.file.display(), described(&on, &place.settings)), Tone::Faint);
+    console.line(&format!("Running {} {}", arguments.file.display(), described(&on, speed, &place.settings)), Tone::Faint);
     console.blank();
     let report = job::run(&pipeline, &place.settings).await;
     show_report(&console, &report);
@@ -109,17 +110,20 @@ pub fn show_report(console: &Console, report: &Report) {
     }
     show_outputs(console, report);
     show_issues(console, report);
-    console.line(&format!("{} {} in {}", report.result.sign(), report.result.words(), spoken(report.duration)), report.result.tone());
+    let closing = format!("{} the run {} in {}", report.result.sign(), report.result.closing_words(), spoken(report.duration));
+    console.line(&closing, report.result.tone());
 }
 
 fn show_summaries(console: &Console, report: &Report) {
-    for step in report.steps.iter().filter(|step| !step.heard.summaries.is_empty()) {
-        console.line(&format!("Summary of {}", step.title), Tone::Heading);
-        console.indent();
-        step.heard.summaries.iter().for_each(|summary| console.line(summary.trim_end(), Tone::Plain));
-        console.dedent();
-        console.blank();
+    let summaries: Vec<_> = report.steps.iter().flat_map(|step| &step.heard.summaries).collect();
+    if summaries.is_empty() {
+        return;
     }
+    console.line("Summary", Tone::Heading);
+    for line in summaries.into_iter().flat_map(|summary| markdown::lines(summary)) {
+        console.line(&format!("  {line}"), Tone::Plain);
+    }
+    console.blank();
 }
 
 fn show_steps(console: &Console, report: &Report) {

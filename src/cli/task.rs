@@ -53,7 +53,7 @@ pub async fn run(arguments: Arguments) -> Exit {
         describe(&console, manifest);
         return Exit::Success;
     }
-    let on = arguments.place.on.clone();
+    let (on, speed) = (arguments.place.on.clone(), arguments.place.speed);
     let place = match Place::prepare(arguments.place, arguments.variables, arguments.secrets, Arc::clone(&console)).await {
         Ok(place) => place,
         Err(exit) => return exit,
@@ -76,7 +76,7 @@ pub async fn run(arguments: Arguments) -> Exit {
         place.leave().await;
         return Exit::Usage;
     }
-    console.line(&format!("{} {}", manifest.name, described(&on, &place.settings)), Tone::Faint);
+    console.line(&format!("Running {} {}", manifest.name, described(&on, speed, &place.settings)), Tone::Faint);
     console.blank();
     let report = job::run(&pipeline, &place.settings).await;
     show_report(&console, &report);
