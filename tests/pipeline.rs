@@ -283,7 +283,7 @@ async fn a_wrong_file_is_refused_with_its_lines_before_anything_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_cancels_the_run_and_lets_clean_up_steps_run() {
     let bench = Bench::new().await;
-    let pipeline = r###"
+    let pipeline = r#"
 steps:
 - script: |
     trap 'echo stopping; exit 1' INT
@@ -292,7 +292,7 @@ steps:
   displayName: long
 - {script: echo no, displayName: next}
 - {script: echo yes, displayName: clean up, condition: always()}
-"###;
+"#;
     std::fs::write(bench.folder.path().join("pipeline.yml"), pipeline).unwrap();
     let mut command = bench.command(&["run", "pipeline.yml", "--on", "ready.json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -299,12 +299,14 @@ impl<'a> JobRunner<'a> {
         );
         let listener = Arc::new(Mutex::new(listener));
         let canceller = Canceller::new();
-        let watch = watch(canceller.clone(), self.settings.canceller.clone(), step.timeout);
+        // A step that runs after the run was canceled, to clean up, is not canceled by that once more.
+        let cleans_up = self.settings.canceller.is_cancelled();
+        let watch = watch(canceller.clone(), (!cleans_up).then(|| self.settings.canceller.clone()), step.timeout);
         let ending = tokio::select! {
             ending = step::run(step, &self.variables, self.settings, &listener, &canceller) => ending,
             never = watch => match never {},
         };
-        let canceled = self.settings.canceller.is_cancelled();
+        let canceled = !cleans_up && self.settings.canceller.is_cancelled();
         let timed_out = canceller.is_cancelled() && !canceled;
         let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
         if timed_out {
@@ -356,15 +358,21 @@ impl<'a> JobRunner<'a> {
 }
 
 /// Passes on the wish to stop: the run's, or the end of the step's time.
-async fn watch(step: Canceller, run: Canceller, limit: Option<Duration>) -> std::convert::Infallible {
+async fn watch(step: Canceller, run: Option<Canceller>, limit: Option<Duration>) -> std::convert::Infallible {
     let time_is_up = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
             None => std::future::pending().await,
         }
     };
+    let run_is_canceled = async {
+        match run {
+            Some(run) => run.cancellation().requested().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        () = run.cancellation().requested() => {}
+        () = run_is_canceled => {}
         () = time_is_up => {}
     }
     step.cancel();

@@ -68,7 +68,7 @@ fn plain(text: &str) -> String {
             }
             '[' => match link(rest.as_str()) {
                 Some((text, address, after)) => {
-                    plain.push_str(&format!("{text}: {address}"));
+                    plain.extend([text, ": ", address]);
                     rest = after.chars();
                 }
                 None => plain.push('['),

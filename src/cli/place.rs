@@ -13,8 +13,9 @@ use super::{
     Exit, complain,
     console::Console,
     environment::{Folders, Scheme},
-    host::{Canceller, Transport},
-    job::{Engine, Settings},
+    host::{Cancellation, Canceller, Transport},
+    job::{self, Engine, Report, Settings},
+    pipeline::Pipeline,
     process_variable, say_error, say_warning,
     target::{Target, TargetError},
 };
@@ -81,6 +82,8 @@ pub fn speed(text: &str) -> Result<f64, String> {
 pub struct Place {
     /// The settings of the run.
     pub settings: Settings,
+    /// Says that the run is to end at once, with what it has started.
+    aborted: Cancellation,
     emulator: Option<Emulator>,
     /// Removed when the place goes.
     _folder: TempDir,
@@ -108,7 +111,9 @@ impl Place {
             return Err(Exit::Failure);
         }
         let canceller = Canceller::new();
-        tokio::spawn(cancel_on_interrupt(canceller.clone()));
+        let last_word = Canceller::new();
+        let aborted = last_word.cancellation();
+        tokio::spawn(cancel_on_interrupt(canceller.clone(), last_word));
         let settings = Settings {
             target,
             transport,
@@ -124,7 +129,18 @@ impl Place {
             console,
             canceller,
         };
-        Ok(Self { settings, emulator, _folder: folder })
+        Ok(Self { settings, aborted, emulator, _folder: folder })
+    }
+
+    /// Runs a pipeline here. `None` is a run that was ended before it could end by itself.
+    pub async fn run(&self, pipeline: &Pipeline) -> Option<Report> {
+        tokio::select! {
+            report = job::run(pipeline, &self.settings) => Some(report),
+            () = self.aborted.clone().requested() => {
+                say_error("the run was ended; what it had begun may go on");
+                None
+            }
+        }
     }
 
     /// Puts everything away, and names what the emulator could not do.
@@ -180,14 +196,13 @@ fn find_packages(from: &Path) -> Option<PathBuf> {
     folders.map(|folder| folder.join("dist").join("tasks")).find(|folder| folder.is_dir())
 }
 
-/// The first Ctrl-C (or SIGTERM) cancels the run, as an agent would; the second ends the program.
-async fn cancel_on_interrupt(canceller: Canceller) {
+/// The first Ctrl-C (or SIGTERM) cancels the run, as an agent would; the second ends it.
+async fn cancel_on_interrupt(canceller: Canceller, last_word: Canceller) {
     interrupted().await;
     canceller.cancel();
     say_warning("canceling the run; once more ends it at once");
     interrupted().await;
-    say_error("ended; what was begun may go on in Azure");
-    std::process::exit(i32::from(Exit::Failure.code()));
+    last_word.cancel();
 }
 
 /// Resolves on SIGINT or SIGTERM, which are caught from the call on, not only from the first poll.

@@ -28,12 +28,14 @@ pub struct Program {
     pub working_directory: PathBuf,
     /// Its variables; nothing is inherited.
     pub environment: Environment,
+    /// Whether output and errors are told in the order in which they were written rather than apart.
+    pub merges_output: bool,
 }
 
 /// A line that a process printed.
 #[derive(Debug)]
 pub enum Line {
-    /// On standard output.
+    /// On standard output, or on either where the two are merged.
     Out(String),
     /// On standard error.
     Error(String),
@@ -48,21 +50,26 @@ pub async fn run(program: &Program, mut line: impl FnMut(Line), stop: impl Futur
         .env_clear()
         .envs(&program.environment)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .kill_on_drop(true);
     // A group of its own, so that Ctrl-C in the terminal reaches this program alone, which then stops the child in the agent's way.
     #[cfg(unix)]
     command.process_group(0);
+    let merged = connect(&mut command, program.merges_output)?;
     let mut child = command.spawn()?;
+    // The command holds an end of the pipe, which would never end.
+    drop(command);
 
     let (sender, mut lines) = mpsc::unbounded_channel();
+    if let Some(output) = merged {
+        tokio::spawn(read_lines(output, Line::Out, sender.clone()));
+    }
     if let Some(output) = child.stdout.take() {
         tokio::spawn(read_lines(output, Line::Out, sender.clone()));
     }
     if let Some(output) = child.stderr.take() {
-        tokio::spawn(read_lines(output, Line::Error, sender));
+        tokio::spawn(read_lines(output, Line::Error, sender.clone()));
     }
+    drop(sender);
 
     let id = child.id();
     let exit = end(&mut child, stop);
@@ -84,6 +91,24 @@ pub async fn run(program: &Program, mut line: impl FnMut(Line), stop: impl Futur
         signal(id, Signal::Kill);
     }
     Ok(status.code())
+}
+
+/// Connects output and errors: to one pipe, where order counts more than telling them apart and the system has such pipes, else to two.
+#[cfg(unix)]
+fn connect(command: &mut Command, merges: bool) -> io::Result<Option<tokio::net::unix::pipe::Receiver>> {
+    if !merges {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        return Ok(None);
+    }
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into()).map(Some)
+}
+
+#[cfg(not(unix))]
+fn connect(command: &mut Command, _merges: bool) -> io::Result<Option<tokio::process::ChildStdout>> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(None)
 }
 
 async fn read_lines(output: impl AsyncRead + Unpin, kind: fn(String) -> Line, lines: mpsc::UnboundedSender<Line>) {
@@ -152,11 +177,16 @@ mod tests {
     use super::*;
 
     async fn bash(script: &str, stop_after: Option<Duration>) -> (Option<i32>, Vec<String>) {
+        bash_with(script, stop_after, false).await
+    }
+
+    async fn bash_with(script: &str, stop_after: Option<Duration>, merges_output: bool) -> (Option<i32>, Vec<String>) {
         let program = Program {
             executable: "bash".into(),
             arguments: vec!["-c".into(), script.into()],
             working_directory: std::env::temp_dir(),
             environment: Environment::from([("PATH".into(), std::env::var("PATH").unwrap_or_default()), ("ONLY".into(), "this".into())]),
+            merges_output,
         };
         let mut lines = Vec::new();
         let stop = async move {
@@ -184,6 +214,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn output_and_errors_keep_their_order_where_they_are_merged() {
+        let (code, lines) = bash_with("for i in 1 2 3 4 5; do echo o$i; echo e$i >&2; done", None, true).await;
+        assert_eq!(code, Some(0));
+        assert_eq!(lines, ["o1", "e1", "o2", "e2", "o3", "e3", "o4", "e4", "o5", "e5"]);
+    }
+
+    #[tokio::test]
     async fn a_process_inherits_no_variables() {
         let (_, lines) = bash("echo \"$ONLY ${HOME:-none}\"", None).await;
         assert_eq!(lines, ["this none"]);
@@ -203,6 +240,7 @@ mod tests {
             arguments: vec![],
             working_directory: std::env::temp_dir(),
             environment: Environment::new(),
+            merges_output: false,
         };
         assert!(run(&program, |_| {}, std::future::pending()).await.is_err());
     }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 use super::{
     Exit, assignment,
     console::{Console, Tone, spoken, toned},
-    job::{self, Report},
+    job::Report,
     listener::{Output, StepResult},
     markdown,
     pipeline::{self, Pipeline, check, yaml::Fault},
@@ -45,10 +45,12 @@ pub async fn run(arguments: Arguments) -> Exit {
     };
     console.line(&format!("Running {} {}", arguments.file.display(), described(&on, speed, &place.settings)), Tone::Faint);
     console.blank();
-    let report = job::run(&pipeline, &place.settings).await;
-    show_report(&console, &report);
+    let report = place.run(&pipeline).await;
+    if let Some(report) = &report {
+        show_report(&console, report);
+    }
     place.leave().await;
-    exit(&report)
+    report.map_or(Exit::Failure, |report| exit(&report))
 }
 
 /// The exit code for a report.

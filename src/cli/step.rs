@@ -57,7 +57,7 @@ pub async fn run(step: &Step, variables: &Variables, settings: &Settings, ear: &
             let mut environment = inherited(settings);
             environment.extend(public_environment(variables));
             environment.extend(step_environment(step, variables));
-            run_program(&Program { environment, ..program }, *fail_on_stderr, ear, canceller).await
+            run_program(&Program { environment, merges_output: !fail_on_stderr, ..program }, *fail_on_stderr, ear, canceller).await
         }
     }
 }
@@ -138,6 +138,7 @@ async fn run_node(manifest: &Manifest, task: Environment, settings: &Settings, e
         arguments: vec![index.to_string_lossy().into_owned()],
         working_directory: settings.folders.sources.clone(),
         environment,
+        merges_output: true,
     };
     run_program(&program, false, ear, canceller).await
 }
@@ -178,7 +179,13 @@ fn script(shell: Shell, text: &str, working_directory: Option<String>, settings:
     if !working_directory.is_dir() {
         return Err(format!("the working directory '{}' is no folder", working_directory.display()));
     }
-    Ok(Program { executable: PathBuf::from(executable), arguments, working_directory, environment: Environment::new() })
+    Ok(Program {
+        executable: PathBuf::from(executable),
+        arguments,
+        working_directory,
+        environment: Environment::new(),
+        merges_output: true,
+    })
 }
 
 async fn run_program(program: &Program, fail_on_stderr: bool, ear: &Ear, canceller: &Canceller) -> Result<(), String> {

@@ -6,7 +6,6 @@ use super::{
     Exit, assignment,
     condition::Condition,
     console::{Console, Tone},
-    job,
     manifest::{self, Manifest},
     pipeline::{Action, Job, Pipeline, Step, check, yaml::Position, yaml::Scalar},
     place::{Place, PlaceArguments, described},
@@ -78,10 +77,12 @@ pub async fn run(arguments: Arguments) -> Exit {
     }
     console.line(&format!("Running {} {}", manifest.name, described(&on, speed, &place.settings)), Tone::Faint);
     console.blank();
-    let report = job::run(&pipeline, &place.settings).await;
-    show_report(&console, &report);
+    let report = place.run(&pipeline).await;
+    if let Some(report) = &report {
+        show_report(&console, report);
+    }
     place.leave().await;
-    exit(&report)
+    report.map_or(Exit::Failure, |report| exit(&report))
 }
 
 /// Gives an input that the task has and the command line does not.
