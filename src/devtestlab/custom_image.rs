@@ -84,6 +84,19 @@ pub fn delete(id: &ResourceId) -> Request {
     Request::delete(id.as_str(), API_VERSION)
 }
 
+/// The operating system of an image, `Windows` or `Linux`, from a GET's answer.
+pub fn os_type(image: &Value) -> Option<&str> {
+    let properties = image.get("properties")?;
+    let is_there = |pointer: &str| properties.pointer(pointer).is_some_and(|value| !value.is_null());
+    if is_there("/vm/windowsOsInfo") {
+        Some("Windows")
+    } else if is_there("/vm/linuxOsInfo") {
+        Some("Linux")
+    } else {
+        properties.pointer("/vhd/osType").and_then(Value::as_str)
+    }
+}
+
 fn body(image: &NewCustomImage<'_>) -> Value {
     let mut vm = json!({ "sourceVmId": image.source.to_string() });
     if image.state.is_windows() {

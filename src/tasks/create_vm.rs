@@ -40,8 +40,9 @@ struct Failure {
 
 /// Runs the task.
 pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
-    let (common, inputs) = inputs::read(desk.agent)?;
+    let (common, mut inputs) = inputs::read(desk.agent)?;
     let session = Session::open(desk, common).await?;
+    inputs.check_by_image(&session).await?;
     session.agent.info(&format!("Lab: {}", session.lab));
     session.agent.info(&format!("Template: {}", inputs.template.path));
     let existed = existed_before(&session, &inputs).await?;

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     agent::{Agent, InputError, InputFile, Sensitivity},
     arm::ResourceId,
+    host::FileError,
     resources::{self, Deployment, NewDeployment, Output},
     template::{self, CheckOptions, Context, Document, Finding, ResourceGroup, Template},
 };
@@ -49,13 +50,25 @@ pub fn template_input(agent: &Agent, problems: &mut Problems) -> Option<Template
         problems.add(format!("input 'TemplateFile' is '{}': {problem}", file.path));
         return None;
     }
-    match Template::parse(document) {
+    let read = inline(agent, &file.path, document).and_then(Template::parse);
+    match read {
         Ok(template) => Some(TemplateFile { path: file.path, template: Arc::new(template) }),
         Err(findings) => {
             problems.extend(findings.iter().map(|finding| format!("input 'TemplateFile' is '{}': {finding}", file.path)));
             None
         }
     }
+}
+
+/// Puts the templates that this one links to, below its own folder, in place of the links, so that Azure need not download them.
+fn inline(agent: &Agent, path: &str, document: Document) -> Result<Document, Vec<Finding>> {
+    let (folder, name) = path.rsplit_once(['/', '\\']).unwrap_or((".", path));
+    let host = agent.host();
+    template::inline(document, name, &mut |linked| match host.read_file(&host.join_path(folder, linked)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(FileError::NotFound) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// Merges the parameters; `None`, and the problems remembered, when something is wrong with them.
@@ -177,7 +190,10 @@ pub async fn run(session: &Session<'_>, id: &ResourceId, new: &NewDeployment, us
             usually,
         })
         .await
-        .map_err(|error| error.with_notes([format!("deployment: {id}")]))?;
+        .map_err(|error| {
+            let portal = session.portal_link(id.as_str()).map(|link| format!("in the portal: {link}"));
+            error.with_notes(std::iter::once(format!("deployment: {id}")).chain(portal))
+        })?;
     Ok(Deployment::read(&value))
 }
 

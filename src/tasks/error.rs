@@ -102,7 +102,7 @@ impl Error {
                 let line = chain(self);
                 agent.error(&line);
                 for note in notes {
-                    agent.error(note);
+                    agent.info(note);
                 }
                 for more in arm::report(source.as_ref()).lines().skip(1) {
                     agent.info(more);

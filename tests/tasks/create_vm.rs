@@ -259,7 +259,49 @@ async fn a_failed_deployment_tells_azures_innermost_error() {
     let lab = Harness::start().await;
     lab.faults(&json!([{ "method": "PUT", "path": "/virtualmachines/vm1", "provisioning": "Failed" }])).await;
     let made = step(&lab, &vm_template(&[])).run().await;
-    super::assert_failed(&made, &["failed to deploy the template as 'dtl-vm1-", "deployment: /subscriptions/"]);
-    assert!(made.log().contains("correlation id: "), "{made}");
+    super::assert_failed(&made, &["failed to deploy the template as 'dtl-vm1-"]);
+    for text in ["deployment: /subscriptions/", "correlation id: "] {
+        assert!(made.log().contains(text), "{made}");
+    }
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_is_checked_by_the_custom_images_operating_system() {
+    let image = json!({
+        "id": format!("{LAB}/customimages/windows"), "type": "Microsoft.DevTestLab/labs/customimages", "name": "windows",
+        "properties": { "provisioningState": "Succeeded", "vm": { "windowsOsInfo": { "windowsOsState": "SysprepApplied" } } },
+    });
+    let lab = Harness::seeded(&crate::harness::seed_with_lab("contoso", &[image])).await;
+    let mut template = vm_template(&[]);
+    let properties = template["resources"][0]["properties"].as_object_mut().expect("properties");
+    properties.remove("galleryImageReference");
+    properties
+        .insert("customImageId".into(), json!("[resourceId('Microsoft.DevTestLab/labs/customimages', parameters('labName'), 'windows')]"));
+    let made = step(&lab, &template).input("VirtualMachineName", "abcdefghijklmnop").run().await;
+    super::assert_failed(&made, &["custom image 'windows': it has 16 characters, Windows allows 15"]);
+    assert!(deployments(&lab.journal().await).is_empty(), "{made}");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_template_that_is_linked_below_the_own_folder_travels_with_it() {
+    let lab = Harness::start().await;
+    lab.file("linked/vm.json", &vm_template(&[]).to_string());
+    let value = |name: &str| json!({ "value": format!("[parameters('{name}')]") });
+    let main = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "parameters": { "newVMName": { "type": "string" }, "labName": { "type": "string" }, "password": { "type": "secureString" } },
+        "resources": [{
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "inner",
+            "properties": {
+                "mode": "Incremental", "templateLink": { "relativePath": "linked/vm.json" },
+                "parameters": { "newVMName": value("newVMName"), "labName": value("labName"), "password": value("password") },
+            },
+        }],
+    });
+    let made = step(&lab, &main).run().await;
+    assert_eq!(made.completed(), "Succeeded", "{made}");
+    assert_eq!(made.output("vmName"), "vm1", "found through the nested deployment's operations\n{made}");
     lab.finish().await;
 }

@@ -1,6 +1,6 @@
 //! Create, Populate and Delete Environment.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -127,5 +127,22 @@ async fn names_that_are_not_there_are_refused_with_what_there_is() {
     let template = lab.file("storage.json", &storage_template().to_string());
     let step = lab.step("AzureDevTestLabsPopulateEnvironment").input("EnvironmentId", "nobody").input("TemplateFile", template);
     assert_failed(&step.input("ParameterOverrides", "-accountName a").run().await, &["the lab has no environment 'nobody'"]);
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_creation_names_the_environment_that_goes_on() {
+    let lab = Harness::start().await;
+    lab.settings(&json!({ "speed": 1, "durations": { "environment": 60 } })).await;
+    let step = lab
+        .step("AzureDevTestLabsCreateEnvironment")
+        .input("EnvironmentName", "slow")
+        .input("RepositoryId", "public repo")
+        .input("TemplateId", "Storage")
+        .cancelled_after(Duration::from_millis(1500))
+        .run()
+        .await;
+    assert_eq!(step.completed(), "Canceled", "{step}");
+    assert!(step.warnings().join("\n").contains("users/@me/environments/slow"), "{step}");
     lab.finish().await;
 }

@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::{
     agent::Agent,
     devtestlab::{
-        Kind, Lab,
+        Kind, Lab, custom_image,
         virtual_machine::{name_limit, name_problem, numbered_name},
     },
     tasks::{
         deployment::{self, TemplateFile},
         error::{Error, Problems},
         parameters::{Origin, Parameters, Supplied},
-        session::{CommonInputs, common_inputs},
+        session::{CommonInputs, Session, common_inputs},
     },
     template::{self, Context, Template},
 };
@@ -32,6 +32,8 @@ pub(super) struct Inputs {
     wanted_name: String,
     parameters: Parameters,
     limit: usize,
+    /// The custom image that the virtual machine is made from, where the template tells no operating system.
+    custom_image: Option<String>,
 }
 
 /// What to do when an attempt fails.
@@ -50,6 +52,25 @@ impl Inputs {
     /// The name that the virtual machine of the first attempt gets.
     pub(super) fn name(&self) -> &str {
         self.parameters.text("newVMName").unwrap_or(&self.wanted_name)
+    }
+
+    /// Looks at the custom image for the operating system, where a name might be too long for Windows and the template does not tell.
+    pub(super) async fn check_by_image(&mut self, session: &Session<'_>) -> Result<(), Error> {
+        const SUFFIX: usize = 4;
+        let longest = self.name().len() + if self.retry.is_some_and(|retry| retry.append_number) { SUFFIX } else { 0 };
+        let image = self.custom_image.as_ref().and_then(|id| session.lab.member(Kind::CustomImage, id).ok());
+        let Some(image) = image.filter(|_| longest > name_limit(Some("Windows"))) else { return Ok(()) };
+        let found = session.find(format!("look for the custom image '{}'", image.name()), custom_image::get(&image)).await?;
+        let os = found.as_ref().and_then(custom_image::os_type);
+        self.limit = name_limit(os);
+        match name_problem(self.name(), os) {
+            Some(problem) => Err(Error::Inputs(vec![format!(
+                "input 'VirtualMachineName': '{}' is no name for a virtual machine made from the custom image '{}': {problem}",
+                self.name(),
+                image.name()
+            )])),
+            None => Ok(()),
+        }
     }
 
     /// The name and the parameters of an attempt, counted from 0.
@@ -76,10 +97,13 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
 
     let mut merged = None;
     let mut os = None;
+    let mut custom_image = None;
     if let (Some(lab), Some(name), Some(file), Some(given)) = (&lab, &wanted_name, &template, &given) {
         let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
         merged = deployment::merge(&mut problems, file, given, &supplied(name, lab));
-        os = merged.as_ref().and_then(|parameters| os_type(&file.template, parameters, &context));
+        let machine = merged.as_ref().and_then(|parameters| machine(&file.template, parameters, &context));
+        os = machine.as_ref().and_then(os_type);
+        custom_image = machine.as_ref().and_then(|machine| plain(member(machine, "customImageId")?)).filter(|_| os.is_none());
         let bad_name = check_name(&mut problems, name, merged.as_ref(), os.as_deref());
         if let Some(parameters) = &mut merged {
             deployment::check(&mut problems, file, parameters, &context, bad_name.as_deref());
@@ -96,6 +120,7 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
             wanted_name,
             parameters,
             limit: name_limit(os.as_deref()),
+            custom_image,
         });
     problems.finish(common.zip(inputs))
 }
@@ -136,16 +161,22 @@ fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameter
     Some(name.to_owned())
 }
 
-/// The operating system of the image that the template's virtual machine is made from, where the template tells.
-fn os_type(template: &Arc<Template>, parameters: &Parameters, context: &Context) -> Option<String> {
+/// The properties of the first virtual machine that the template makes, as far as they are known before a deployment.
+fn machine(template: &Arc<Template>, parameters: &Parameters, context: &Context) -> Option<Value> {
     let evaluation = template::evaluate(template, &parameters.for_deployment(), context, &template::Offline).ok()?;
-    let machines = evaluation
-        .resources
-        .iter()
-        .filter(|resource| resource["type"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(Kind::VirtualMachine.resource_type())));
-    let mut images = machines.filter_map(|machine| member(machine.get("properties")?, "galleryImageReference"));
-    let written = images.find_map(|image| member(image, "osType")?.as_str())?;
-    (!written.starts_with('[')).then(|| written.to_owned())
+    let is_machine =
+        |resource: &Value| resource["type"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(Kind::VirtualMachine.resource_type()));
+    evaluation.resources.into_iter().find(is_machine)?.get_mut("properties").map(Value::take)
+}
+
+/// The operating system of the image that a virtual machine is made from.
+fn os_type(machine: &Value) -> Option<String> {
+    plain(member(member(machine, "galleryImageReference")?, "osType")?)
+}
+
+/// A text that is no expression left over.
+fn plain(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty() && !text.starts_with('[')).map(str::to_owned)
 }
 
 /// A member of an object; templates spell Azure's names in any case.
