@@ -119,7 +119,7 @@ async fn finish(session: &Session<'_>, inputs: &Inputs, deployed: &Deployment, i
     session.leaves("virtual machine", id.as_str());
     // Whatever becomes of the artifacts, a step that cleans up needs the id.
     agent.set_output("labVmId", id.as_str(), Sensitivity::Public);
-    let vm = artifacts::wait(session, id, inputs.artifact_wait).await?;
+    let vm = artifacts::wait(session, id, artifacts::limit(session, inputs)).await?;
     set_outputs(session, deployed, id, &vm);
     session.leaves_no_more(id.as_str());
     let issues = artifacts::check(session, &vm, inputs)?;

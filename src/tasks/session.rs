@@ -248,7 +248,8 @@ impl<'a> Watch<'a> {
         let percent = percent.clamp(0.0, 95.0) as u8;
         if said.percent != Some(percent) {
             said.percent = Some(percent);
-            self.agent.progress(percent, &format!("{}: {}", capital(self.noun), duration(progress.elapsed)));
+            let text = format!("{}: {} of usually about {}", capital(self.noun), duration(progress.elapsed), duration(self.usually));
+            self.agent.progress(percent, &text);
         }
     }
 }

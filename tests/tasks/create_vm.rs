@@ -79,7 +79,7 @@ async fn artifacts_that_fail_fail_the_task_with_each_message_when_asked() {
         lab.faults(&json!([{ "path": "/virtualmachines/vm1/artifacts/windows-noop", "provisioning": "Failed" }])).await;
         let made = step(&lab, &vm_template(&["windows-noop"]))
             .input("FailOnArtifactError", fails.to_string())
-            .input("WaitMinutesForApplyArtifacts", "5")
+            .input("WaitMinutesForApplyArtifacts", if fails { "0" } else { "5" })
             .run()
             .await;
         let (result, said) = if fails { ("Failed", made.errors()) } else { ("SucceededWithIssues", made.warnings()) };
@@ -105,6 +105,16 @@ async fn artifacts_are_waited_for_until_they_have_ended() {
         .run()
         .await;
     assert_eq!(made.completed(), "Succeeded", "{made}");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn artifacts_are_left_to_themselves_when_nobody_wants_to_know() {
+    let lab = Harness::start().await;
+    lab.settings(&json!({ "speed": 1, "durations": { "virtualMachine": 0.1, "artifact": 30 } })).await;
+    let made = step(&lab, &vm_template(&["windows-noop"])).run().await;
+    assert_eq!(made.completed(), "Succeeded", "{made}");
+    assert!(made.log().contains("1 of 1 artifacts have not ended"), "{made}");
     lab.finish().await;
 }
 

@@ -41,25 +41,33 @@ pub(super) async fn wait(session: &Session<'_>, id: &ResourceId, limit: Duration
     }
 }
 
-/// An error when artifacts failed or have not ended and the task is to fail then; otherwise warnings, and whether there were any.
+/// How long to wait: who wants to know about failures has to wait for the end, which is bounded by the time-out then.
+pub(super) fn limit(session: &Session<'_>, inputs: &Inputs) -> Duration {
+    if inputs.fail_on_artifact_error && inputs.artifact_wait.is_zero() { session.time_out } else { inputs.artifact_wait }
+}
+
+/// An error when artifacts failed and the task is to fail then, or have not ended although they were waited for; otherwise warnings, and
+/// whether there were any.
 pub(super) fn check(session: &Session<'_>, vm: &VirtualMachine, inputs: &Inputs) -> Result<bool, Error> {
-    let bad: Vec<&Artifact> = vm.artifacts.iter().filter(|artifact| artifact.state() != ArtifactState::Succeeded).collect();
-    if bad.is_empty() {
-        return Ok(false);
+    let (failed, pending) = (in_state(vm, ArtifactState::Failed), in_state(vm, ArtifactState::Pending));
+    let all = vm.artifacts.len();
+    let waited = limit(session, inputs);
+    if !pending.is_empty() && waited.is_zero() {
+        session
+            .agent
+            .info(&format!("{} of {all} artifacts have not ended; WaitMinutesForApplyArtifacts makes the task wait.", pending.len()));
     }
-    let notes: Vec<String> = bad.iter().map(|artifact| describe(artifact)).collect();
-    let failed = bad.iter().filter(|artifact| artifact.state() == ArtifactState::Failed).count();
-    let waited = duration(inputs.artifact_wait);
-    let summary = match (failed, bad.len() - failed) {
-        (0, pending) => format!("{pending} of {} artifacts had not ended after a wait of {waited}", vm.artifacts.len()),
-        (failed, 0) => format!("{failed} of {} artifacts failed", vm.artifacts.len()),
-        (failed, pending) => {
-            format!("{failed} of {} artifacts failed, and {pending} had not ended after a wait of {waited}", vm.artifacts.len())
-        }
+    let late = !pending.is_empty() && !waited.is_zero();
+    let summary = match (failed.len(), late) {
+        (0, false) => return Ok(false),
+        (0, true) => format!("{} of {all} artifacts had not ended after {}", pending.len(), duration(waited)),
+        (count, false) => format!("{count} of {all} artifacts failed"),
+        (count, true) => format!("{count} of {all} artifacts failed, and {} had not ended after {}", pending.len(), duration(waited)),
     };
-    if inputs.fail_on_artifact_error {
-        let hint = if failed == 0 {
-            "allow them more time by WaitMinutesForApplyArtifacts"
+    let notes: Vec<String> = failed.iter().chain(pending.iter().filter(|_| late)).map(|artifact| describe(artifact)).collect();
+    if late || inputs.fail_on_artifact_error {
+        let hint = if late {
+            "allow the artifacts more time by WaitMinutesForApplyArtifacts"
         } else {
             "look at the artifacts' own logs on the virtual machine; RetryOnFailure makes a new attempt"
         };
@@ -70,6 +78,10 @@ pub(super) fn check(session: &Session<'_>, vm: &VirtualMachine, inputs: &Inputs)
         session.agent.warning(&note);
     }
     Ok(true)
+}
+
+fn in_state(vm: &VirtualMachine, state: ArtifactState) -> Vec<&Artifact> {
+    vm.artifacts.iter().filter(|artifact| artifact.state() == state).collect()
 }
 
 fn describe(artifact: &Artifact) -> String {

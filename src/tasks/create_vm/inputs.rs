@@ -76,7 +76,8 @@ impl Inputs {
     /// The name and the parameters of an attempt, counted from 0.
     pub(super) fn for_attempt(&self, attempt: u64) -> (String, Parameters) {
         let mut parameters = self.parameters.clone();
-        if attempt == 0 || !self.retry.is_some_and(|retry| retry.append_number) {
+        let numbered = attempt > 0 && self.retry.is_some_and(|retry| retry.append_number) && parameters.get("newVMName").is_some();
+        if !numbered {
             return (self.name().to_owned(), parameters);
         }
         let name = numbered_name(self.name(), attempt, self.limit);
@@ -107,6 +108,7 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
         let bad_name = check_name(&mut problems, name, merged.as_ref(), os.as_deref());
         if let Some(parameters) = &mut merged {
             deployment::check(&mut problems, file, parameters, &context, bad_name.as_deref());
+            warn_about_name(parameters, name, agent.boolean_input("AppendRetryNumberToVMName"));
         }
     } else if let Some(name) = &wanted_name {
         check_name(&mut problems, name, None, None);
@@ -159,6 +161,22 @@ fn check_name(problems: &mut Problems, name: &str, parameters: Option<&Parameter
     let problem = name_problem(name, os)?;
     problems.add(format!("input '{input}': '{name}' is no name for a virtual machine: {problem}"));
     Some(name.to_owned())
+}
+
+/// Warns where the virtual machine will not be called as the input says.
+fn warn_about_name(parameters: &mut Parameters, name: &str, numbered: bool) {
+    let warning = match parameters.get("newVMName") {
+        None if numbered => {
+            "the template declares no parameter 'newVMName': VirtualMachineName and AppendRetryNumberToVMName do not set the name"
+                .to_owned()
+        }
+        None => "the template declares no parameter 'newVMName': VirtualMachineName does not set the name".to_owned(),
+        Some(parameter) if parameter.origin == Origin::Override && parameters.text("newVMName") != Some(name) => {
+            format!("input 'ParameterOverrides': '-newVMName' goes before VirtualMachineName, which is '{name}'")
+        }
+        Some(_) => return,
+    };
+    parameters.warnings.push(warning);
 }
 
 /// The properties of the first virtual machine that the template makes, as far as they are known before a deployment.
