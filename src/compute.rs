@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod gallery;
+pub mod image_version;
 pub mod region;
 pub mod replication;
 pub mod retention;

@@ -3,6 +3,8 @@
 //! A task reads all its inputs first and reports everything that is wrong with them at once, before anything is sent. Then it opens a
 //! session and works; what it has set going in Azure stands in a ledger, so that a cancelled task can stop it and say what remains.
 
+pub mod compute_gallery_image_definition;
+pub mod compute_gallery_image_version;
 pub mod create_custom_image;
 pub mod create_environment;
 pub mod create_vm;
@@ -12,6 +14,7 @@ pub mod delete_vm;
 pub mod deployment;
 pub mod environment;
 pub mod error;
+pub mod gallery;
 pub mod ledger;
 pub mod overrides;
 pub mod parameters;
@@ -67,6 +70,10 @@ pub enum Task {
     PopulateEnvironment,
     /// Deletes an environment.
     DeleteEnvironment,
+    /// Makes or updates an image definition of a compute gallery.
+    ComputeGalleryImageDefinition,
+    /// Publishes, promotes or retires image versions of a compute gallery.
+    ComputeGalleryImageVersion,
 }
 
 /// How long a task may go on once the agent has asked to stop, so that it learns what it has set going. The agent kills it after ten seconds.
@@ -76,7 +83,7 @@ const STOPPING: Duration = Duration::from_secs(4);
 
 impl Task {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::CreateVm,
         Self::DeleteVm,
         Self::StartVm,
@@ -86,6 +93,8 @@ impl Task {
         Self::CreateEnvironment,
         Self::PopulateEnvironment,
         Self::DeleteEnvironment,
+        Self::ComputeGalleryImageDefinition,
+        Self::ComputeGalleryImageVersion,
     ];
 
     /// The manifest's `name`.
@@ -100,6 +109,8 @@ impl Task {
             Self::CreateEnvironment => "AzureDevTestLabsCreateEnvironment",
             Self::PopulateEnvironment => "AzureDevTestLabsPopulateEnvironment",
             Self::DeleteEnvironment => "AzureDevTestLabsDeleteEnvironment",
+            Self::ComputeGalleryImageDefinition => "AzureComputeGalleryImageDefinition",
+            Self::ComputeGalleryImageVersion => "AzureComputeGalleryImageVersion",
         }
     }
 
@@ -119,6 +130,8 @@ impl Task {
             Self::CreateEnvironment => create_environment::run(desk).boxed(),
             Self::PopulateEnvironment => populate_environment::run(desk).boxed(),
             Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
+            Self::ComputeGalleryImageDefinition => compute_gallery_image_definition::run(desk).boxed(),
+            Self::ComputeGalleryImageVersion => compute_gallery_image_version::run(desk).boxed(),
         }
     }
 }

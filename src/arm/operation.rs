@@ -268,7 +268,7 @@ fn provisioning_state(body: &Value) -> Option<&str> {
 /// One poll costs a request, one second of overshoot costs the user a second. The first polls come fast, for operations of a second; then
 /// the wait grows to 4 % of the time elapsed, so that the overshoot is 2 % in the median; 4.8 s at most, so that with the poll's own time
 /// nobody waits longer than 5 s. That makes 78 polls in 90 s and 435 in 30 minutes at most.
-pub(super) fn interval(elapsed: Duration, retry_after: Option<Duration>) -> Duration {
+pub fn interval(elapsed: Duration, retry_after: Option<Duration>) -> Duration {
     const SHORTEST: f64 = 0.2;
     match retry_after {
         Some(asked) if !asked.is_zero() => asked.max(Duration::from_secs_f64(SHORTEST)),

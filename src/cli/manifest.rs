@@ -73,6 +73,8 @@ const SOURCES: &[&str] = &[
     include_str!("../tasks/create_environment.json"),
     include_str!("../tasks/populate_environment.json"),
     include_str!("../tasks/delete_environment.json"),
+    include_str!("../tasks/compute_gallery_image_definition.json"),
+    include_str!("../tasks/compute_gallery_image_version.json"),
 ];
 
 /// All manifests.
@@ -126,7 +128,8 @@ impl Manifest {
     }
 }
 
-/// A list of both parts: the shared items first, those of the same name merged, and `null` takes the shared ones away.
+/// A list of both parts: the shared items first, those of the same name merged; `null` takes the shared ones away, and `leaveOut` those it
+/// names.
 fn merged(shared: &Value, own: &Value, list: &str) -> Vec<Value> {
     let mut items =
         if own.get(list).is_some_and(Value::is_null) { Vec::new() } else { shared[list].as_array().cloned().unwrap_or_default() };
@@ -136,6 +139,8 @@ fn merged(shared: &Value, own: &Value, list: &str) -> Vec<Value> {
             _ => items.push(item.clone()),
         }
     }
+    let left_out = own["leaveOut"].as_array().map_or(&[][..], Vec::as_slice);
+    items.retain(|item| !left_out.contains(&item["name"]));
     items
 }
 

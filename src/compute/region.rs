@@ -166,7 +166,7 @@ pub fn with_source_region(mut regions: Vec<TargetRegion>, source: &Region) -> (V
 }
 
 /// `targetRegions` of a request. Settings of a region that is there already and of which the list says nothing are kept as they are.
-pub fn body(regions: &[TargetRegion], default: Replication, encryption: Option<&Value>, existing: &Value) -> Value {
+pub fn body(regions: &[TargetRegion], default: Replication, existing: &Value) -> Value {
     let existing = existing.as_array().map_or(&[][..], Vec::as_slice);
     let made = regions.iter().map(|region| {
         let known = existing.iter().find(|known| known["name"].as_str().is_some_and(|name| Region::new(name) == region.name));
@@ -176,9 +176,6 @@ pub fn body(regions: &[TargetRegion], default: Replication, encryption: Option<&
         let storage = region.storage_account_type.or_else(|| if known.is_some() { None } else { Some(default.storage_account_type) });
         if let Some(storage) = storage {
             body["storageAccountType"] = json!(storage);
-        }
-        if let Some(encryption) = encryption.filter(|_| known.is_none()) {
-            body["encryption"] = encryption.clone();
         }
         body
     });
@@ -265,7 +262,7 @@ mod tests {
         let default = Replication { replica_count: 2, storage_account_type: "Standard_ZRS" };
         let existing =
             json!([{"name": "West Europe", "regionalReplicaCount": 5, "storageAccountType": "Premium_LRS", "excludeFromLatest": true}]);
-        let made = body(&parse_target_regions("westeurope eastus").unwrap(), default, None, &existing);
+        let made = body(&parse_target_regions("westeurope eastus").unwrap(), default, &existing);
         assert_eq!(
             made,
             json!([

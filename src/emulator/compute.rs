@@ -1,5 +1,8 @@
-//! Microsoft.Compute: virtual machines and their power; everything else of the provider is kept as it is given.
+//! Microsoft.Compute: virtual machines and their power, disks, images, galleries; everything else of the provider is kept as it is given.
 
+pub mod disk;
+mod gallery;
+mod image;
 pub mod lab;
 
 use std::sync::Arc;
@@ -22,7 +25,14 @@ const MACHINES: &str = "Microsoft.Compute/virtualMachines";
 
 /// Serves a request to the provider.
 pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    if gallery::is_for(target) {
+        return gallery::serve(world, call, target);
+    }
+    if disk::is_for(target) {
+        return disk::serve(world, call, target);
+    }
     match (call.method(), target.kinds().as_str(), target.rest.len()) {
+        ("PUT", "images", 2) => put_image(world, call, target),
         ("GET", "virtualmachines", 2) => get(world, call, target),
         ("GET", "virtualmachines/instanceview", 3) => Ok(Reply::ok(&instance_view(&*machine(world, target)?))),
         ("POST", "virtualmachines/start" | "virtualmachines/restart", 3) => power(world, call, target, "running", Work::Start),
@@ -35,11 +45,27 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
 
 /// Makes or changes a resource of the provider.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    if gallery::has(put.id) {
+        return gallery::put(world, put);
+    }
+    if disk::has(put.id) {
+        return disk::put(world, put);
+    }
+    if image::has(put.id) {
+        return image::put(world, put);
+    }
     let applied = generic::put(world, put)?;
     if put.id.is(MACHINES) && applied.created {
         world.store.update(&put.id.key(), |machine| machine.hide("power", "running"));
     }
     Ok(applied)
+}
+
+fn put_image(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    let id = Id { scope: target.scope(), namespace: "Microsoft.Compute".into(), pairs: vec![("images".into(), target.rest[1].clone())] };
+    let body = parse_object(&call.request.body)?;
+    let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
+    Ok(gallery::accepted(call, target, &applied))
 }
 
 fn id_of(target: &Target) -> Id {
@@ -65,18 +91,45 @@ pub fn statuses(machine: &Resource) -> Value {
     let state = machine.state();
     let mut statuses = vec![json!({"code": format!("ProvisioningState/{}", state.to_ascii_lowercase()), "level": "Info",
         "displayStatus": format!("Provisioning {}", state.to_ascii_lowercase())})];
-    if machine.private.get("generalized") == Some(&Value::Bool(true)) {
+    if is_generalized(machine) {
         statuses.push(json!({"code": "OSState/generalized", "level": "Info", "displayStatus": "VM generalized"}));
     }
-    let power = Some(machine.hidden("power")).filter(|power| !power.is_empty()).unwrap_or("running");
+    let power = power_state(machine);
     statuses.push(json!({"code": format!("PowerState/{power}"), "level": "Info", "displayStatus": format!("VM {power}")}));
     json!(statuses)
+}
+
+/// The power state: what became of the machine here, else what it was seeded with.
+pub fn power_state(machine: &Resource) -> String {
+    let known = Some(machine.hidden("power")).filter(|power| !power.is_empty()).map(str::to_owned);
+    known.or_else(|| seeded_status(machine, "PowerState")).unwrap_or_else(|| "running".to_owned())
+}
+
+/// Whether the machine is generalized: marked here, or seeded so.
+pub fn is_generalized(machine: &Resource) -> bool {
+    machine.private.get("generalized") == Some(&Value::Bool(true))
+        || seeded_status(machine, "OSState").is_some_and(|state| state == "generalized")
+}
+
+fn seeded_status(machine: &Resource, group: &str) -> Option<String> {
+    let statuses = machine.property("instanceView")["statuses"].as_array()?;
+    let codes = statuses.iter().filter_map(|status| status["code"].as_str()?.split_once('/'));
+    codes.filter(|(name, _)| name.eq_ignore_ascii_case(group)).map(|(_, state)| state.to_lowercase()).next_back()
+}
+
+/// The machine's generation: as it was seeded, else `V2` for what only that can be, else `V1`.
+pub fn generation(machine: &Resource) -> String {
+    let seeded = machine.property("instanceView")["hyperVGeneration"].as_str();
+    let secure = machine.property("securityProfile")["securityType"].as_str().is_some_and(|security| security != "Standard");
+    let sku = machine.property("storageProfile")["imageReference"]["sku"].as_str().unwrap_or_default().to_lowercase();
+    let second = secure || ["-g2", "gen2"].iter().any(|mark| sku.contains(mark));
+    seeded.unwrap_or(if second { "V2" } else { "V1" }).to_owned()
 }
 
 fn instance_view(machine: &Resource) -> Value {
     json!({
         "computerName": machine.property("osProfile")["computerName"],
-        "hyperVGeneration": "V1",
+        "hyperVGeneration": generation(machine),
         "statuses": statuses(machine),
         "disks": [{"name": machine.property("storageProfile")["osDisk"]["name"], "statuses": [
             {"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"}]}],
@@ -95,7 +148,7 @@ pub fn set_generalized(world: &World, id: &str) {
 
 fn generalize(world: &World, target: &Target) -> Result<Reply, ApiError> {
     let machine = machine(world, target)?;
-    if machine.hidden("power") == "running" {
+    if power_state(&machine) == "running" {
         let message = format!("Operation 'generalize' is not allowed on VM '{}' since the VM is not stopped.", machine.name());
         return Err(ApiError::conflict("OperationNotAllowed", message));
     }
@@ -107,7 +160,7 @@ fn generalize(world: &World, target: &Target) -> Result<Reply, ApiError> {
 fn power(world: &Arc<World>, call: &Call<'_>, target: &Target, power: &'static str, work: Work) -> Result<Reply, ApiError> {
     parse_object(&call.request.body)?;
     let machine = machine(world, target)?;
-    if power == "running" && machine.private.get("generalized") == Some(&Value::Bool(true)) {
+    if power == "running" && is_generalized(&machine) {
         let message = format!("Operation 'start' is not allowed on VM '{}' since the VM is generalized.", machine.name());
         return Err(ApiError::conflict("OperationNotAllowed", message));
     }

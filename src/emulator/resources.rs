@@ -31,6 +31,33 @@ const REGIONS: &[(&str, &str, &str)] = &[
     ("southcentralus", "South Central US", "northcentralus"),
     ("uksouth", "UK South", "ukwest"),
     ("germanywestcentral", "Germany West Central", "germanynorth"),
+    ("northcentralus", "North Central US", "southcentralus"),
+    ("westcentralus", "West Central US", "westus2"),
+    ("westus3", "West US 3", "eastus"),
+    ("canadacentral", "Canada Central", "canadaeast"),
+    ("canadaeast", "Canada East", "canadacentral"),
+    ("brazilsouth", "Brazil South", "southcentralus"),
+    ("ukwest", "UK West", "uksouth"),
+    ("francecentral", "France Central", "francesouth"),
+    ("swedencentral", "Sweden Central", "swedensouth"),
+    ("norwayeast", "Norway East", "norwaywest"),
+    ("switzerlandnorth", "Switzerland North", "switzerlandwest"),
+    ("italynorth", "Italy North", ""),
+    ("polandcentral", "Poland Central", ""),
+    ("spaincentral", "Spain Central", ""),
+    ("australiaeast", "Australia East", "australiasoutheast"),
+    ("australiasoutheast", "Australia Southeast", "australiaeast"),
+    ("southeastasia", "Southeast Asia", "eastasia"),
+    ("eastasia", "East Asia", "southeastasia"),
+    ("japaneast", "Japan East", "japanwest"),
+    ("japanwest", "Japan West", "japaneast"),
+    ("koreacentral", "Korea Central", "koreasouth"),
+    ("centralindia", "Central India", "southindia"),
+    ("southindia", "South India", "centralindia"),
+    ("uaenorth", "UAE North", "uaecentral"),
+    ("southafricanorth", "South Africa North", "southafricawest"),
+    ("qatarcentral", "Qatar Central", ""),
+    ("israelcentral", "Israel Central", ""),
 ];
 
 /// Serves what lies above the providers. `lower` is `segments` in lower case.
@@ -113,9 +140,31 @@ fn locations(subscription: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Whether the emulator's cloud has a region, by its name or its display name.
+pub fn is_region(name: &str) -> bool {
+    region(name).is_some()
+}
+
+/// A region's display name, which is how Compute answers.
+pub fn region_name(name: &str) -> String {
+    region(name).map_or_else(|| name.to_owned(), |(_, title, _)| (*title).to_owned())
+}
+
+fn region(name: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let plain: String = name.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect();
+    REGIONS.iter().find(|(known, ..)| *known == plain)
+}
+
+/// What a provider tells of itself. Only where galleries are is of interest to somebody.
 fn registration(subscription: &str, name: &str) -> Value {
+    let locations: Vec<&str> = REGIONS.iter().map(|(_, title, _)| *title).collect();
+    let kinds: &[&str] = if name == "Microsoft.Compute" { &["galleries", "galleries/images", "galleries/images/versions"] } else { &[] };
+    let kinds: Vec<Value> = kinds
+        .iter()
+        .map(|kind| json!({"resourceType": kind, "locations": locations, "apiVersions": ["2025-03-03", "2024-03-03", "2023-07-03", "2022-03-03", "2019-07-01"]}))
+        .collect();
     json!({"id": format!("/subscriptions/{subscription}/providers/{name}"), "namespace": name, "registrationPolicy": "RegistrationRequired",
-        "registrationState": "Registered", "resourceTypes": []})
+        "registrationState": "Registered", "resourceTypes": kinds})
 }
 
 fn operation_result(world: &World, call: &Call<'_>, name: &str) -> Result<Reply, ApiError> {

@@ -9,7 +9,7 @@ use super::{
     error::ApiError,
     http::{Reply, Request},
     id::group_id,
-    operation::Operation,
+    operation::{Operation, State},
     provider, resources,
     throttle::{Kind, Throttle},
     world::{Call, World},
@@ -131,6 +131,9 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
         && !target.namespace.eq_ignore_ascii_case("Microsoft.DevTestLab")
         && let Some(operation) = world.operations.get(name)
     {
+        if call.request.parameter("monitor").is_some() {
+            return result(call, &operation);
+        }
         let mut body = operation.status_body();
         body["name"] = name.as_str().into();
         return Ok(Reply::ok(&body));
@@ -140,6 +143,18 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
         "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target),
         "microsoft.compute" => compute::serve(world, call, &target),
         _ => resources::generic::serve(world, call, &target),
+    }
+}
+
+/// What the result address of an operation answers: 202 until it is done, then what came of it.
+fn result(call: &Call<'_>, operation: &Operation) -> Result<Reply, ApiError> {
+    match operation.state() {
+        State::Running => {
+            Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query)))
+        }
+        State::Failed(error) => Err(error),
+        State::Succeeded(Some(value)) => Ok(Reply::ok(&value)),
+        State::Succeeded(None) | State::Canceled => Ok(Reply::empty(200)),
     }
 }
 

@@ -27,26 +27,26 @@ pub struct Desk<'a> {
     pub ledger: &'a Ledger,
 }
 
-/// The inputs that all lab tasks have.
+/// The inputs that all tasks have; `L` is `()` for a task without a lab.
 #[derive(Clone, Debug)]
-pub struct CommonInputs {
+pub struct CommonInputs<L = Lab> {
     /// How to sign in.
     pub connection: Connection,
     /// The lab.
-    pub lab: Lab,
+    pub lab: L,
     /// How long one operation may take.
     pub time_out: Duration,
 }
 
-/// A task at work.
+/// A task at work; `L` is `()` for a task without a lab.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct Session<'a, L = Lab> {
     /// The agent.
     pub agent: &'a Agent,
     /// The resource manager's client.
     pub client: Client,
     /// The lab.
-    pub lab: Lab,
+    pub lab: L,
     /// How long one operation may take.
     pub time_out: Duration,
     ledger: &'a Ledger,
@@ -97,26 +97,39 @@ impl Done {
 
 /// Reads the inputs that all lab tasks have. The lab is there even where the rest is not, so that ids can be checked against it.
 pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Option<CommonInputs>) {
-    let connection = problems.take(agent.connection("ConnectedServiceName"));
-    if let Some(connection) = &connection {
-        problems.take(connection.subscription().map_err(|error| about("ConnectedServiceName", error)));
-    }
+    let connection = connection(agent, problems);
     let lab = problems
         .take(agent.required_input("LabId"))
         .and_then(|text| problems.take(text.parse::<Lab>().map_err(|error| about("LabId", error))));
-    let minutes = problems.take(agent.number_input("OperationTimeoutInMinutes", 1..=2880));
-    let common = match (connection, &lab, minutes) {
-        (Some(connection), Some(lab), Some(minutes)) => {
-            Some(CommonInputs { connection, lab: lab.clone(), time_out: Duration::from_mins(minutes.unwrap_or(DEFAULT_TIME_OUT)) })
-        }
+    let time_out = time_out(agent, problems);
+    let common = match (connection, &lab, time_out) {
+        (Some(connection), Some(lab), Some(time_out)) => Some(CommonInputs { connection, lab: lab.clone(), time_out }),
         _ => None,
     };
     (lab, common)
 }
 
-impl<'a> Session<'a> {
+/// Reads the inputs that tasks without a lab have.
+pub fn common_inputs_without_lab(agent: &Agent, problems: &mut Problems) -> Option<CommonInputs<()>> {
+    let connection = connection(agent, problems);
+    let time_out = time_out(agent, problems);
+    Some(CommonInputs { connection: connection?, lab: (), time_out: time_out? })
+}
+
+fn connection(agent: &Agent, problems: &mut Problems) -> Option<Connection> {
+    let connection = problems.take(agent.connection("ConnectedServiceName"))?;
+    problems.take(connection.subscription().map_err(|error| about("ConnectedServiceName", error)));
+    Some(connection)
+}
+
+fn time_out(agent: &Agent, problems: &mut Problems) -> Option<Duration> {
+    let minutes = problems.take(agent.number_input("OperationTimeoutInMinutes", 1..=2880))?;
+    Some(Duration::from_mins(minutes.unwrap_or(DEFAULT_TIME_OUT)))
+}
+
+impl<'a, L> Session<'a, L> {
     /// Makes the client; the first request signs in.
-    pub async fn open(desk: Desk<'a>, inputs: CommonInputs) -> Result<Self, Error> {
+    pub async fn open(desk: Desk<'a>, inputs: CommonInputs<L>) -> Result<Self, Error> {
         let CommonInputs { connection, lab, time_out } = inputs;
         let (client, connection) = sign_in::client(desk.agent, connection).await?;
         desk.ledger.connect(&client);

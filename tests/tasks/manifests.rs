@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::project;
 
-const FILES: [(Task, &str); 9] = [
+const FILES: [(Task, &str); 11] = [
     (Task::CreateVm, "create_vm"),
     (Task::DeleteVm, "delete_vm"),
     (Task::StartVm, "start_vm"),
@@ -17,6 +17,8 @@ const FILES: [(Task, &str); 9] = [
     (Task::CreateEnvironment, "create_environment"),
     (Task::PopulateEnvironment, "populate_environment"),
     (Task::DeleteEnvironment, "delete_environment"),
+    (Task::ComputeGalleryImageDefinition, "compute_gallery_image_definition"),
+    (Task::ComputeGalleryImageVersion, "compute_gallery_image_version"),
 ];
 
 /// Aliases of the legacy PowerShell tasks, by task and input.
@@ -37,17 +39,30 @@ fn read(path: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A task's manifest as it is published: lists continued, everything else replaced.
+/// A task's manifest as it is published: lists continued, inputs of the same name merged, what is left out taken away.
 fn manifest(file: &str) -> Value {
     let mut merged = read("task.json");
-    let Value::Object(own) = read(&format!("src/tasks/{file}.json")) else { panic!("{file}.json holds an object") };
+    let Value::Object(mut own) = read(&format!("src/tasks/{file}.json")) else { panic!("{file}.json holds an object") };
+    let left_out = own.shift_remove("leaveOut").unwrap_or_default();
     for (key, value) in own {
         match (merged.get_mut(&key), value) {
-            (Some(Value::Array(shared)), Value::Array(items)) => shared.extend(items),
+            (Some(Value::Array(shared)), Value::Array(items)) => items.into_iter().for_each(|item| lay_over(shared, item)),
             (_, value) => merged[&key] = value,
         }
     }
+    for (list, key) in [("inputs", "name"), ("dataSourceBindings", "target")] {
+        let items = merged[list].as_array_mut().expect("a list");
+        items.retain(|item| !left_out.as_array().is_some_and(|names| names.contains(&item[key])));
+    }
     merged
+}
+
+fn lay_over(shared: &mut Vec<Value>, item: Value) {
+    let same = shared.iter_mut().find(|other| item["name"].is_string() && other["name"] == item["name"]);
+    match (same.and_then(Value::as_object_mut), item) {
+        (Some(other), Value::Object(item)) => other.extend(item),
+        (_, item) => shared.push(item),
+    }
 }
 
 fn list<'a>(manifest: &'a Value, key: &str) -> &'a [Value] {
@@ -114,7 +129,7 @@ fn pick_lists_ask_the_connections_own_cloud() {
             assert!(inputs.contains(&text(binding, "target")), "{file}: {binding}");
             assert_eq!(text(binding, "endpointId"), "$(ConnectedServiceName)", "{file}");
             assert!(text(binding, "endpointUrl").starts_with("{{{endpoint.url}}}"), "{file}: {binding}");
-            assert!(text(binding, "endpointUrl").contains("api-version=2018-09-15"), "{file}: {binding}");
+            assert!(text(binding, "endpointUrl").contains("?api-version=20"), "{file}: {binding}");
         }
         for input in list(&manifest, "inputs").iter().filter(|input| text(input, "type") == "pickList" && input["options"].is_null()) {
             assert!(bindings.iter().any(|binding| binding["target"] == input["name"]), "{file}: {input}");
@@ -216,6 +231,12 @@ fn example(task: Task, manifest: &Value) -> String {
             "EnvironmentName" | "EnvironmentId" => "test-$(Build.BuildId)",
             "RepositoryId" => "Public Environment Repo",
             "TemplateId" => "WebApp",
+            "GalleryName" => "golden",
+            "DefinitionName" => "windows-server",
+            "OsState" => "Generalized",
+            "Publisher" => "contoso",
+            "Offer" => "server",
+            "Sku" => "datacenter",
             other => panic!("an example value for '{other}'"),
         };
         let _ = writeln!(yaml, "    {}: {value}", text(input, "name"));
@@ -242,6 +263,9 @@ fn notes(task: Task) -> &'static str {
         Task::CreateEnvironment | Task::PopulateEnvironment => {
             "\nWith `OutputTemplateVariables` the outputs of exactly the deployment that the task made become variables of exactly their names, arrays and\n\
              objects as JSON; secure outputs become secret variables, or none where Azure does not show them.\n"
+        }
+        Task::ComputeGalleryImageDefinition | Task::ComputeGalleryImageVersion => {
+            "\n[Compute galleries](gallery.md) tells which setting of the portal, the CLI, PowerShell and REST is which input.\n"
         }
         Task::StartVm | Task::StopVm => "\nA virtual machine that is not there is an error.\n",
         Task::DeleteVm | Task::DeleteCustomImage | Task::DeleteEnvironment => {

@@ -48,6 +48,7 @@ pub fn read_all(root: &Path) -> Result<Vec<Task>> {
 fn read(shared: &Value, file: &Path) -> Result<Task> {
     let mut manifest = shared.clone();
     merge(&mut manifest, read_json(file)?);
+    leave_out(&mut manifest);
     manifest["version"] = version();
     let name = manifest["name"].as_str().unwrap_or_default().to_owned();
     check(&manifest).with_context(|| format!("the manifest {} is wrong", file.display()))?;
@@ -75,6 +76,17 @@ fn merge(shared: &mut Value, own: Value) {
             }
         }
         (shared, own) => *shared = own,
+    }
+}
+
+/// Takes away the shared inputs that a task lists under `leaveOut`, and their pick lists: not every task has a lab.
+fn leave_out(manifest: &mut Value) {
+    let Some(names) = manifest.as_object_mut().and_then(|manifest| manifest.shift_remove("leaveOut")) else { return };
+    let names: Vec<&Value> = names.as_array().into_iter().flatten().collect();
+    for (list, key) in [("inputs", "name"), ("dataSourceBindings", "target")] {
+        if let Some(items) = manifest[list].as_array_mut() {
+            items.retain(|item| !names.contains(&&item[key]));
+        }
     }
 }
 

@@ -1,0 +1,319 @@
+//! Image versions: what is published about them, the body that says it, and whether Azure kept it.
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::{
+    Invalid,
+    definition::Difference,
+    gallery::{format_date, merge_tags, same_date},
+    region::{self, Region, Replication, TargetRegion},
+    whole_number,
+};
+use crate::arm::ResourceId;
+
+/// The tag that tells what a version was made from, so that the same content is not published twice.
+pub const CONTENT_TAG: &str = "dtl-content";
+
+/// What can be set on a version besides its source. Absent means Azure's default, or left as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publishing {
+    /// Where it is replicated to.
+    pub targets: Vec<TargetRegion>,
+    /// What holds for regions that say nothing else.
+    pub default: Replication,
+    /// Whether it is left out when somebody asks for the latest.
+    pub exclude_from_latest: bool,
+    /// When it is to be used no longer.
+    pub end_of_life_date: Option<OffsetDateTime>,
+    /// `Full` or `Shallow`; only when it is made.
+    pub replication_mode: Option<&'static str>,
+    /// Disk encryption sets by region.
+    pub encryption: Vec<EncryptionSet>,
+    /// Whether regions that it is replicated to can be taken away.
+    pub allow_deletion_of_replicated_locations: Option<bool>,
+    /// Whether it can be deleted before its end of life.
+    pub block_deletion_before_end_of_life: Option<bool>,
+    /// Tags.
+    pub tags: Map<String, Value>,
+}
+
+/// The disk encryption set of one region, or of every region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionSet {
+    /// The region; every one where it is absent.
+    pub region: Option<Region>,
+    /// The disk encryption set.
+    pub id: ResourceId,
+}
+
+/// Reads disk encryption sets: lines of `region=id`, or one id alone.
+pub fn parse_encryption_sets(text: &str) -> Result<Vec<EncryptionSet>, Invalid> {
+    let mut sets: Vec<EncryptionSet> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (region, id) = match line.split_once('=') {
+            Some((region, id)) => (Some(Region::new(region.trim().to_lowercase())), id),
+            None => (None, line),
+        };
+        let id: ResourceId = id.trim().parse().map_err(|error: crate::arm::IdError| Invalid::new(line, error.problem))?;
+        if !id.is_type("Microsoft.Compute/diskEncryptionSets") {
+            return Err(Invalid::new(line, format!("this is the id of a '{}', not of a disk encryption set", id.resource_type())));
+        }
+        if sets.iter().any(|set| set.region == region) {
+            return Err(Invalid::new(line, "a region has one disk encryption set, and this one has two"));
+        }
+        sets.push(EncryptionSet { region, id });
+    }
+    if sets.len() > 1 && sets.iter().any(|set| set.region.is_none()) {
+        return Err(Invalid::new(text.trim(), "give one id alone, or lines of region=id"));
+    }
+    Ok(sets)
+}
+
+/// Checks that every encryption set belongs to a target region.
+pub fn check_encryption_sets(sets: &[EncryptionSet], targets: &[TargetRegion]) -> Result<(), Invalid> {
+    let stray = sets.iter().filter_map(|set| set.region.as_ref()).find(|region| !targets.iter().any(|target| target.name == **region));
+    stray.map_or(Ok(()), |region| Err(Invalid::new(region.to_string(), "the version does not go to this region; add it to TargetRegions")))
+}
+
+impl Publishing {
+    /// The body that makes a version.
+    pub fn body(&self, location: &Region, storage_profile: &Value) -> Value {
+        let mut properties = json!({
+            "publishingProfile": {
+                "targetRegions": self.target_regions(&Value::Null, storage_profile),
+                "replicaCount": self.default.replica_count,
+                "excludeFromLatest": self.exclude_from_latest,
+                "storageAccountType": self.default.storage_account_type,
+            },
+            "storageProfile": storage_profile,
+        });
+        if let Some(mode) = self.replication_mode {
+            properties["publishingProfile"]["replicationMode"] = json!(mode);
+        }
+        self.finish(&mut properties);
+        let mut body = json!({"location": location.normalized(), "properties": properties});
+        if !self.tags.is_empty() {
+            body["tags"] = json!(self.tags);
+        }
+        body
+    }
+
+    /// The body that brings an existing version up to date; `None` when all is as wanted.
+    pub fn update(&self, existing: &Value) -> Option<Value> {
+        let mut properties = existing["properties"].clone();
+        let before = properties.clone();
+        if !self.targets.is_empty() {
+            let targets = self.target_regions(&before["publishingProfile"]["targetRegions"], &before["storageProfile"]);
+            properties["publishingProfile"]["targetRegions"] = targets;
+        }
+        properties["publishingProfile"]["excludeFromLatest"] = json!(self.exclude_from_latest);
+        self.finish(&mut properties);
+        let tags = merge_tags(&existing["tags"], &self.tags);
+        let same_tags = tags == existing["tags"].as_object().cloned().unwrap_or_default();
+        let same_safety = properties["safetyProfile"] == before["safetyProfile"];
+        if same_tags && same_safety && self.differences(existing).is_empty() {
+            return None;
+        }
+        if let Some(properties) = properties.as_object_mut() {
+            properties.shift_remove("provisioningState");
+            properties.shift_remove("replicationStatus");
+        }
+        Some(json!({"location": existing["location"], "tags": tags, "properties": properties}))
+    }
+
+    fn finish(&self, properties: &mut Value) {
+        if let Some(date) = self.end_of_life_date {
+            properties["publishingProfile"]["endOfLifeDate"] = json!(format_date(date));
+        }
+        for (name, value) in [
+            ("allowDeletionOfReplicatedLocations", self.allow_deletion_of_replicated_locations),
+            ("blockDeletionBeforeEndOfLife", self.block_deletion_before_end_of_life),
+        ] {
+            if let Some(value) = value {
+                properties["safetyProfile"][name] = json!(value);
+            }
+        }
+    }
+
+    fn target_regions(&self, existing: &Value, storage_profile: &Value) -> Value {
+        let mut regions = region::body(&self.targets, self.default, existing);
+        for body in regions.as_array_mut().into_iter().flatten() {
+            let region = Region::new(body["name"].as_str().unwrap_or_default());
+            let set = self.encryption.iter().find(|set| set.region.as_ref().is_none_or(|wanted| *wanted == region));
+            if let Some(set) = set.filter(|_| body["encryption"].is_null()) {
+                body["encryption"] = encryption(&set.id, storage_profile);
+            }
+        }
+        regions
+    }
+
+    /// What of this an existing version does not have: Azure must have kept regions, replicas, storage, exclusion and end of life.
+    pub fn differences(&self, version: &Value) -> Vec<Difference> {
+        let profile = &version["properties"]["publishingProfile"];
+        let mut found = Vec::new();
+        let mut differ = |property, found_value: String, wanted: String| {
+            if found_value != wanted {
+                found.push(Difference { property, found: found_value, wanted });
+            }
+        };
+        if !self.targets.is_empty() {
+            let there = &profile["targetRegions"];
+            differ("targetRegions", shown_regions(there, profile), shown_regions(&self.target_regions(there, &Value::Null), profile));
+        }
+        let excluded = profile["excludeFromLatest"].as_bool().unwrap_or(false);
+        differ("excludeFromLatest", excluded.to_string(), self.exclude_from_latest.to_string());
+        if let Some(date) = self.end_of_life_date {
+            let (there, wanted) = (&profile["endOfLifeDate"], json!(format_date(date)));
+            if !same_date(there, &wanted) {
+                differ("endOfLifeDate", there.as_str().unwrap_or("none").to_owned(), format_date(date));
+            }
+        }
+        found
+    }
+}
+
+fn encryption(id: &ResourceId, storage_profile: &Value) -> Value {
+    let mut encryption = json!({"osDiskImage": {"diskEncryptionSetId": id.to_string()}});
+    if let Some(disks) = storage_profile["dataDiskImages"].as_array() {
+        let disks = disks.iter().map(|disk| json!({"lun": disk["lun"], "diskEncryptionSetId": id.to_string()}));
+        encryption["dataDiskImages"] = disks.collect();
+    }
+    encryption
+}
+
+/// Target regions as text, in order, so that they can be compared and shown: `eastus=1=Standard_LRS, westus2=2=Standard_LRS`.
+fn shown_regions(regions: &Value, profile: &Value) -> String {
+    let shown = regions.as_array().into_iter().flatten().map(|region| {
+        let count = whole_number(&region["regionalReplicaCount"]).or_else(|| whole_number(&profile["replicaCount"])).unwrap_or(1);
+        let storage = region["storageAccountType"].as_str().or_else(|| profile["storageAccountType"].as_str()).unwrap_or("Standard_LRS");
+        format!("{}={count}={storage}", Region::new(region["name"].as_str().unwrap_or_default()).normalized())
+    });
+    let mut shown: Vec<String> = shown.collect();
+    shown.sort();
+    shown.join(", ")
+}
+
+/// The target regions of a version, as Azure names them.
+pub fn targets(version: &Value) -> Vec<Region> {
+    let regions = version["properties"]["publishingProfile"]["targetRegions"].as_array();
+    regions.into_iter().flatten().filter_map(|region| region["name"].as_str()).map(Region::new).collect()
+}
+
+/// The version, made or being made, that was published from the same content; failed ones do not count.
+pub fn published_before<'a>(versions: &'a [Value], fingerprint: &str) -> Option<&'a Value> {
+    versions.iter().find(|version| {
+        let state = version["properties"]["provisioningState"].as_str().unwrap_or_default();
+        let usable = ["Succeeded", "Creating", "Updating"].iter().any(|known| known.eq_ignore_ascii_case(state));
+        usable && version["tags"][CONTENT_TAG].as_str() == Some(fingerprint)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::{gallery::parse_date, region::parse_target_regions};
+
+    fn publishing(regions: &str) -> Publishing {
+        Publishing {
+            targets: parse_target_regions(regions).unwrap(),
+            default: Replication { replica_count: 2, storage_account_type: "Standard_ZRS" },
+            exclude_from_latest: true,
+            end_of_life_date: Some(parse_date("2027-06-30").unwrap()),
+            replication_mode: Some("Full"),
+            encryption: Vec::new(),
+            allow_deletion_of_replicated_locations: None,
+            block_deletion_before_end_of_life: None,
+            tags: Map::new(),
+        }
+    }
+
+    #[test]
+    fn a_version_says_where_it_goes_and_what_it_is_made_from() {
+        let storage = json!({"source": {"id": "/i"}});
+        assert_eq!(
+            publishing("westus2 eastus=1=standard_lrs").body(&Region::new("West US 2"), &storage),
+            json!({"location": "westus2", "properties": {
+                "publishingProfile": {
+                    "targetRegions": [
+                        {"name": "westus2", "regionalReplicaCount": 2, "storageAccountType": "Standard_ZRS"},
+                        {"name": "eastus", "regionalReplicaCount": 1, "storageAccountType": "Standard_LRS"},
+                    ],
+                    "replicaCount": 2, "excludeFromLatest": true, "storageAccountType": "Standard_ZRS",
+                    "replicationMode": "Full", "endOfLifeDate": "2027-06-30T00:00:00Z",
+                },
+                "storageProfile": storage,
+            }})
+        );
+    }
+
+    #[test]
+    fn safety_and_encryption_are_sent_where_they_were_asked_for() {
+        let id = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/g/providers/Microsoft.Compute/diskEncryptionSets/e";
+        let mut safe = publishing("westus2 eastus");
+        safe.encryption = parse_encryption_sets(&format!("EastUS={id}")).unwrap();
+        safe.block_deletion_before_end_of_life = Some(true);
+        safe.tags.insert("a".into(), json!("b"));
+        let body = safe.body(&Region::new("westus2"), &json!({"source": {"id": "/i"}, "dataDiskImages": [{"lun": 3}]}));
+        assert_eq!(body["properties"]["safetyProfile"], json!({"blockDeletionBeforeEndOfLife": true}));
+        assert_eq!(body["tags"], json!({"a": "b"}));
+        let targets = &body["properties"]["publishingProfile"]["targetRegions"];
+        assert_eq!(targets[0]["encryption"], Value::Null);
+        assert_eq!(
+            targets[1]["encryption"],
+            json!({"osDiskImage": {"diskEncryptionSetId": id}, "dataDiskImages": [{"lun": 3, "diskEncryptionSetId": id}]})
+        );
+        assert_eq!(check_encryption_sets(&safe.encryption, &safe.targets), Ok(()));
+        assert!(check_encryption_sets(&safe.encryption, &safe.targets[..1]).is_err());
+        for bad in ["x".to_owned(), id.replace("diskEncryptionSets", "disks"), format!("a={id}\na={id}"), format!("{id}\na={id}")] {
+            assert!(parse_encryption_sets(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_azure_did_not_keep_is_found() {
+        let wanted = publishing("westus2 eastus=1=standard_lrs");
+        let mut kept = wanted.body(&Region::new("westus2"), &json!({}));
+        kept["properties"]["publishingProfile"]["targetRegions"][0]["name"] = json!("West US 2");
+        kept["properties"]["publishingProfile"]["endOfLifeDate"] = json!("2027-06-30T00:00:00.0000000+00:00");
+        assert_eq!(wanted.differences(&kept), []);
+        assert_eq!(wanted.update(&kept), None);
+        let profile = &mut kept["properties"]["publishingProfile"];
+        profile["excludeFromLatest"] = json!(false);
+        profile["endOfLifeDate"] = Value::Null;
+        profile["targetRegions"][1]["regionalReplicaCount"] = json!(3);
+        let found: Vec<_> = wanted.differences(&kept).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "targetRegions: it is eastus=3=Standard_LRS, westus2=2=Standard_ZRS, and eastus=1=Standard_LRS, westus2=2=Standard_ZRS was asked for",
+                "excludeFromLatest: it is false, and true was asked for",
+                "endOfLifeDate: it is none, and 2027-06-30T00:00:00Z was asked for",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_update_keeps_what_was_not_said() {
+        let mut existing = publishing("westus2").body(&Region::new("westus2"), &json!({"source": {"id": "/i"}}));
+        existing["properties"]["provisioningState"] = json!("Succeeded");
+        existing["tags"] = json!({"keep": "1"});
+        let mut promote = publishing("");
+        promote.exclude_from_latest = false;
+        promote.end_of_life_date = None;
+        let body = promote.update(&existing).unwrap();
+        let profile = &body["properties"]["publishingProfile"];
+        assert_eq!((&profile["excludeFromLatest"], &profile["endOfLifeDate"]), (&json!(false), &json!("2027-06-30T00:00:00Z")));
+        assert_eq!(profile["targetRegions"], existing["properties"]["publishingProfile"]["targetRegions"]);
+        assert_eq!((&body["tags"], &body["properties"]["provisioningState"]), (&json!({"keep": "1"}), &Value::Null));
+    }
+
+    #[test]
+    fn the_same_content_is_recognised_unless_it_failed() {
+        let version =
+            |state: &str, content: &str| json!({"name": state, "properties": {"provisioningState": state}, "tags": {CONTENT_TAG: content}});
+        let versions = [version("Failed", "a"), version("Succeeded", "b"), version("Succeeded", "a")];
+        assert_eq!(published_before(&versions, "a").unwrap()["name"], "Succeeded");
+        assert_eq!(published_before(&versions[..2], "a"), None);
+    }
+}
