@@ -62,7 +62,8 @@ impl Run {
     /// The log with what differs between runs left out: what an emulator makes up, times, and lines that depend on when someone looked.
     fn redacted(&self) -> String {
         let depends_on_time = regex::Regex::new(r", usually about |^ +Artifact '.*': ").unwrap();
-        let mut log: String = self.log.lines().filter(|line| !depends_on_time.is_match(line)).map(|line| format!("{line}\n")).collect();
+        let lines: Vec<_> = self.log.lines().filter(|line| !depends_on_time.is_match(line)).collect();
+        let mut log = lines.join("\n");
         log = log.replace(&*project("").to_string_lossy(), "[project]/");
         for (pattern, replacement) in [
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[guid]"),
@@ -260,18 +261,17 @@ async fn a_wrong_file_is_refused_with_its_lines_before_anything_runs() {
     assert_eq!(run.code, Some(2));
     assert_eq!(run.log, "");
     insta::assert_snapshot!(run.complaints);
+    std::fs::write(bench.folder.path().join("pipeline.yml"), "steps: []\n").unwrap();
     for (arguments, complaint) in [
         (&["run", "missing.yml"][..], "failed to read the pipeline missing.yml"),
         (&["run", "pipeline.yml", "--on", "nowhere.json"], "failed to read 'nowhere.json'"),
         (&["run", "pipeline.yml", "--var", "novalue"], "write name=value"),
         (&["run"], "Usage: dtl run"),
         (&["run", "pipeline.yml", "--speed", "0"], "a number above 0 is allowed"),
+        (&["run", "pipeline.yml", "--on", "ready.json", "--seed", "seed.json"], "--seed is for an emulator that this command starts"),
         (&["task", "NoSuchTask"], "there is no task 'NoSuchTask'; `dtl task list` lists the tasks"),
         (&["task", "DeleteVM", "--on", "ready.json"], "AzureDevTestLabsDeleteVM needs the input LabVmId, which is not given"),
     ] {
-        if arguments.contains(&"nowhere.json") {
-            std::fs::write(bench.folder.path().join("pipeline.yml"), "steps: []\n").unwrap();
-        }
         let run = bench.dtl(arguments).await;
         assert_eq!(run.code, Some(2), "{arguments:?} {}", run.complaints);
         assert!(run.complaints.contains(complaint), "{arguments:?}\n{}", run.complaints);
@@ -283,7 +283,7 @@ async fn a_wrong_file_is_refused_with_its_lines_before_anything_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_cancels_the_run_and_lets_clean_up_steps_run() {
     let bench = Bench::new().await;
-    let pipeline = r#"
+    let pipeline = r"
 steps:
 - script: |
     trap 'echo stopping; exit 1' INT
@@ -292,7 +292,7 @@ steps:
   displayName: long
 - {script: echo no, displayName: next}
 - {script: echo yes, displayName: clean up, condition: always()}
-"#;
+";
     std::fs::write(bench.folder.path().join("pipeline.yml"), pipeline).unwrap();
     let mut command = bench.command(&["run", "pipeline.yml", "--on", "ready.json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -304,6 +304,48 @@ steps:
     assert_eq!(step(&run.log, "next"), ["skipped: the run was canceled"]);
     assert_eq!(step(&run.log, "clean up"), ["yes"]);
     assert!(run.log.lines().last().unwrap().starts_with("✗ the run was canceled"), "{}", run.log);
+    bench.finish().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_cancels_a_task_at_work_which_names_what_remains() {
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+    let bench = Bench::new().await;
+    let mut command = bench.command(&["run", "examples/golden-image.yml", "--speed", "1"]);
+    let mut child = command.current_dir(project("")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut log = String::new();
+    while !log.contains("Deploying the virtual machine") {
+        assert_ne!(output.read_line(&mut log).await.unwrap(), 0, "{log}");
+    }
+    interrupt(child.id().unwrap()).await;
+    tokio::time::timeout(Duration::from_secs(20), output.read_to_string(&mut log)).await.unwrap().unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1), "{log}");
+    assert!(log.contains("✗ canceled in"), "{log}");
+    assert!(log.contains("warning: ") && log.contains("remains in Azure"), "{log}");
+    assert!(log.lines().last().unwrap().starts_with("✗ the run was canceled"), "{log}");
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_inputs_are_taken_from_the_current_folder() {
+    let bench = Bench::new().await;
+    let arguments =
+        ["task", "CreateVM", "--input", "VirtualMachineName=vm1", "--input", "TemplateFile=templates/vm.json", "--on", "ready.json"];
+    let run = bench.dtl(&arguments).await;
+    assert_eq!(run.code, Some(1), "{}{}", run.log, run.complaints);
+    let path = bench.folder.path().canonicalize().unwrap().join("templates").join("vm.json");
+    assert!(run.log.contains(&*path.to_string_lossy()), "{}", run.log);
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_packages_are_told_before_anything_runs() {
+    let bench = Bench::new().await;
+    let run = bench.run("steps:\n- script: echo never\n", &["--engine", "node", "--packages", "nowhere"]).await;
+    assert_eq!((run.code, run.log.as_str()), (Some(1), ""));
+    assert!(run.complaints.contains("cargo xtask package"), "{}", run.complaints);
     bench.finish().await;
 }
 

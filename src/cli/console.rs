@@ -118,7 +118,7 @@ impl Console {
             return;
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4.dim} {wide_msg}") {
             bar.set_style(style);
         }
         bar.set_message(title.to_owned());

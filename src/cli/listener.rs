@@ -240,8 +240,10 @@ impl Listener {
             return;
         };
         let text = self.masker.mask(&command.data);
-        let separator = if text.is_empty() { "" } else { " · " };
-        self.console.live(&format!("{} · {percent} %{separator}{text}", self.title));
+        // Nothing is known at 0 % but that it goes on, which the moving sign says already.
+        let percent = if percent == 0 { String::new() } else { format!("{percent} %") };
+        let parts: Vec<_> = [self.title.as_str(), &percent, &text].into_iter().filter(|part| !part.is_empty()).collect();
+        self.console.live(&parts.join(" · "));
     }
 
     fn upload_summary(&mut self, path: &str) {

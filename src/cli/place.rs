@@ -168,6 +168,10 @@ pub fn described(on: &On, speed: f64, settings: &Settings) -> String {
 }
 
 async fn find_target(arguments: &PlaceArguments) -> Result<(Target, Option<Emulator>), Exit> {
+    if arguments.seed.is_some() && arguments.on != On::Emulator {
+        say_error("--seed is for an emulator that this command starts: leave --on out, or give the seed to `dtl emulator`");
+        return Err(Exit::Usage);
+    }
     let wrong = |error: TargetError| {
         complain(&error);
         Exit::Usage
