@@ -1,6 +1,6 @@
 //! Requests, built apart from sending.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use azure_core::http::{Method, Url};
 use serde_json::Value;
@@ -11,8 +11,8 @@ use super::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiVersion(pub &'static str);
 
-/// One request to the resource manager.
-#[derive(Clone, Debug)]
+/// One request to the resource manager. Its body may hold passwords: `Debug` leaves it out.
+#[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -84,6 +84,14 @@ impl Request {
     }
 }
 
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Request");
+        debug.field("method", &self.method).field("path", &self.path).field("api_version", &self.api_version).field("query", &self.query);
+        debug.finish_non_exhaustive()
+    }
+}
+
 /// Percent-encodes what the path of a URL cannot hold. Slashes and percent signs stay.
 pub(super) fn encode_path(path: &str) -> String {
     encode(path, |byte| is_unreserved(byte) || b"/%!$&'()*+,;=:@".contains(&byte))
@@ -127,6 +135,12 @@ mod tests {
     fn an_encoded_path_stays_as_it_is() {
         assert_eq!(Request::get("/a%20b", V).url("https://m").unwrap().path(), "/a%20b");
         assert_eq!(Request::get("/a?b#c", V).url("https://m").unwrap().path(), "/a%3Fb%23c");
+    }
+
+    #[test]
+    fn a_body_is_not_shown() {
+        let request = Request::put("/vm", V, serde_json::json!({"password": "hunter22"}));
+        assert!(!format!("{request:?}").contains("hunter22"));
     }
 
     #[test]

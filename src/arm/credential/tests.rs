@@ -68,6 +68,15 @@ async fn a_secret_buys_one_token_for_the_whole_task() {
 }
 
 #[tokio::test]
+async fn requests_at_the_same_time_share_one_sign_in() {
+    let script = std::iter::once(token(3600, "token-1")).chain((0..8).map(|_| answer())).collect();
+    let (_host, client, registered) = set_up(false, script);
+    let answers = futures::future::join_all((0..8).map(|_| client.send(anything()))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(registered.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_expiring_token_is_replaced() {
     let (host, client, registered) = set_up(false, vec![token(1, "token-1"), answer(), token(3600, "token-2"), answer()]);
     client.send(anything()).await.unwrap();
