@@ -1,6 +1,6 @@
 //! The native host and the command-line program `dtl`.
 //!
-//! One file a command (`run`, `task`, `emulator`, `template`). Below them stands the local agent: `pipeline` reads a file, `job` and `step` run it,
+//! One file a command (`run`, `task`, `emulator`, `factory`, `schema`, `template`). Below them stands the local agent: `pipeline` reads a file, `job` and `step` run it,
 //! `listener` hears what steps print, `host` is the machine as the engine sees it.
 #![allow(clippy::disallowed_methods, reason = "the native host is where clock, files and variables are real")]
 
@@ -8,6 +8,7 @@ pub mod condition;
 pub mod console;
 pub mod emulator;
 pub mod environment;
+pub mod factory;
 pub mod host;
 pub mod job;
 pub mod listener;
@@ -20,6 +21,7 @@ pub mod pipeline;
 pub mod place;
 pub mod process;
 pub mod run;
+pub mod schema;
 pub mod step;
 pub mod target;
 pub mod task;
@@ -59,6 +61,10 @@ enum Command {
     Task(task::Arguments),
     /// Serve an emulator of Azure Resource Manager and DevTest Labs until interrupted
     Emulator(emulator::Arguments),
+    /// Build, capture, distribute and retire golden images
+    Factory(Box<factory::Arguments>),
+    /// Print the JSON Schema of a file of the image factory
+    Schema(schema::Arguments),
     /// Evaluate or check an ARM template
     Template(template::Arguments),
 }
@@ -107,6 +113,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Task(arguments) => task::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(arguments).await,
+            Command::Factory(arguments) => factory::run(*arguments).await,
+            Command::Schema(arguments) => schema::run(&arguments),
             Command::Template(arguments) => template::run(arguments),
         }
     });

@@ -6,9 +6,24 @@
 pub mod configuration;
 pub mod golden_image;
 pub mod inventory;
+pub mod listing;
 pub mod names;
 pub mod plan;
+pub mod report;
 pub mod retention;
+pub mod run;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod schema;
+pub mod table;
+
+pub use run::{Factory, RunOptions};
+
+use azure_core::credentials::Secret;
+
+use crate::{
+    arm::ResourceId,
+    devtestlab::{self, LabIdError},
+};
 
 /// The tag that names the golden image of a virtual machine or an image.
 pub const IMAGE_PATH_TAG: &str = "ImagePath";
@@ -18,3 +33,21 @@ pub const IGNORE_TAG: &str = "FactoryIgnore";
 pub const RUN_TAG: &str = "FactoryRunId";
 /// The tag that holds the fingerprint of the golden image's file.
 pub const FINGERPRINT_TAG: &str = "FactoryFingerprint";
+/// What the names of the factory's own deployments begin with; only their records are ever removed.
+pub const DEPLOYMENT_PREFIX: &str = "image-factory-";
+
+/// Reads a lab's id.
+pub fn lab_id(text: &str) -> Result<ResourceId, LabIdError> {
+    text.parse::<devtestlab::Lab>().map(|lab| lab.id().clone())
+}
+
+/// A password that both operating systems take, other for each run.
+pub fn new_password() -> Secret {
+    // Upper case, lower case, digit and symbol must all be there.
+    Secret::new(format!("Aa1!{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// An error of Azure's on one line, with its details and its remedy.
+fn in_words(error: &crate::arm::Error) -> String {
+    crate::arm::report(error).lines().collect::<Vec<_>>().join("; ")
+}

@@ -15,6 +15,7 @@ pub mod deployment;
 pub mod environment;
 pub mod error;
 pub mod gallery;
+pub mod image_factory;
 pub mod ledger;
 pub mod overrides;
 pub mod parameters;
@@ -22,7 +23,7 @@ pub mod populate_environment;
 pub mod power;
 pub mod removal;
 pub mod session;
-mod sign_in;
+pub mod sign_in;
 pub mod start_vm;
 pub mod stop_vm;
 
@@ -74,6 +75,8 @@ pub enum Task {
     ComputeGalleryImageDefinition,
     /// Publishes, promotes or retires image versions of a compute gallery.
     ComputeGalleryImageVersion,
+    /// Runs the image factory.
+    ImageFactory,
 }
 
 /// How long a task may go on once the agent has asked to stop, so that it learns what it has set going. The agent kills it after ten seconds.
@@ -83,7 +86,7 @@ const STOPPING: Duration = Duration::from_secs(4);
 
 impl Task {
     /// All of them, in the order of the documents.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CreateVm,
         Self::DeleteVm,
         Self::StartVm,
@@ -95,6 +98,7 @@ impl Task {
         Self::DeleteEnvironment,
         Self::ComputeGalleryImageDefinition,
         Self::ComputeGalleryImageVersion,
+        Self::ImageFactory,
     ];
 
     /// The manifest's `name`.
@@ -111,6 +115,7 @@ impl Task {
             Self::DeleteEnvironment => "AzureDevTestLabsDeleteEnvironment",
             Self::ComputeGalleryImageDefinition => "AzureComputeGalleryImageDefinition",
             Self::ComputeGalleryImageVersion => "AzureComputeGalleryImageVersion",
+            Self::ImageFactory => "AzureDevTestLabsImageFactory",
         }
     }
 
@@ -132,6 +137,7 @@ impl Task {
             Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
             Self::ComputeGalleryImageDefinition => compute_gallery_image_definition::run(desk).boxed(),
             Self::ComputeGalleryImageVersion => compute_gallery_image_version::run(desk).boxed(),
+            Self::ImageFactory => image_factory::run(desk).boxed(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod agent_oracle;
 mod architecture;
 mod arm_client;
 mod emulator;
+mod factory;
 mod gallery;
 mod harness;
 mod packaged;

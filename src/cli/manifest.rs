@@ -75,6 +75,7 @@ const SOURCES: &[&str] = &[
     include_str!("../tasks/delete_environment.json"),
     include_str!("../tasks/compute_gallery_image_definition.json"),
     include_str!("../tasks/compute_gallery_image_version.json"),
+    include_str!("../tasks/image_factory.json"),
 ];
 
 /// All manifests.

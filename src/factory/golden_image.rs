@@ -144,6 +144,11 @@ fn looked_up<'a>(template: &'a Value, expression: &str) -> Option<&'a str> {
     }
 }
 
+/// The virtual machine that a template makes.
+pub fn virtual_machine_of(template: &Value) -> Option<&Value> {
+    template.pointer(&virtual_machines(template).first()?.pointer)
+}
+
 /// The template as it is deployed: its virtual machine bears the tags from the first moment, so that none is ever without an owner, and the
 /// generalizing artifact is its last.
 pub fn dressed(image: &GoldenImage, tags: &[(&str, &str)]) -> Value {

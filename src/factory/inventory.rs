@@ -1,5 +1,7 @@
 //! What there is in the labs: images, virtual machines, and which images are in use.
 
+pub(super) mod read;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -122,6 +124,13 @@ pub struct Backing {
     pub snapshot_id: Option<String>,
     /// The managed image.
     pub managed_image_id: Option<String>,
+}
+
+impl Backing {
+    /// The ids, in lower case, of what an image stands on. A copy stands on the same.
+    pub fn disks(&self) -> impl Iterator<Item = String> {
+        self.snapshot_id.iter().chain(&self.managed_image_id).map(|id| id.to_lowercase())
+    }
 }
 
 /// A lab's virtual machine.

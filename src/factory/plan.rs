@@ -251,7 +251,7 @@ fn slice_of(configuration: &Configuration, slice: Slice) -> BTreeSet<ImagePath> 
 }
 
 /// Every lab that could be read, once: the factory's own first.
-pub(super) fn labs(inventory: &Inventory) -> impl Iterator<Item = &Lab> {
+pub fn labs(inventory: &Inventory) -> impl Iterator<Item = &Lab> {
     let receivers = inventory.receivers.iter().filter_map(|target| target.lab.as_ref().ok());
     std::iter::once(&inventory.factory).chain(receivers.filter(|lab| lab.id != inventory.factory.id))
 }

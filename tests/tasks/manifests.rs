@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::project;
 
-const FILES: [(Task, &str); 11] = [
+const FILES: [(Task, &str); 12] = [
     (Task::CreateVm, "create_vm"),
     (Task::DeleteVm, "delete_vm"),
     (Task::StartVm, "start_vm"),
@@ -19,6 +19,7 @@ const FILES: [(Task, &str); 11] = [
     (Task::DeleteEnvironment, "delete_environment"),
     (Task::ComputeGalleryImageDefinition, "compute_gallery_image_definition"),
     (Task::ComputeGalleryImageVersion, "compute_gallery_image_version"),
+    (Task::ImageFactory, "image_factory"),
 ];
 
 /// Aliases of the legacy PowerShell tasks, by task and input.
@@ -237,6 +238,8 @@ fn example(task: Task, manifest: &Value) -> String {
             "Publisher" => "contoso",
             "Offer" => "server",
             "Sku" => "datacenter",
+            "Command" => "run",
+            "ConfigurationLocation" => "Configuration",
             other => panic!("an example value for '{other}'"),
         };
         let _ = writeln!(yaml, "    {}: {value}", text(input, "name"));
@@ -268,6 +271,9 @@ fn notes(task: Task) -> &'static str {
             "\n[Compute galleries](gallery.md) tells which setting of the portal, the CLI, PowerShell and REST is which input.\n"
         }
         Task::StartVm | Task::StopVm => "\nA virtual machine that is not there is an error.\n",
+        Task::ImageFactory => {
+            "\n[The image factory](image-factory.md) says what the configuration folder holds and how to set the pipeline up.\n"
+        }
         Task::DeleteVm | Task::DeleteCustomImage | Task::DeleteEnvironment => {
             "\nWhat is not there is a warning: the task's result is then *succeeded with issues*.\n"
         }

@@ -12,7 +12,7 @@ use crate::factory::names::ImagePath;
 
 /// `Labs.json`: the labs that receive images.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "PascalCase"))]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "PascalCase", title = "Labs.json"))]
 pub struct LabsFile {
     /// The labs. They may lie in other subscriptions than the factory's own lab.
     pub labs: Vec<LabItem>,
@@ -34,7 +34,11 @@ pub struct LabItem {
 
 /// `factory.json`: what the factory does unless its inputs say otherwise. Everything is optional.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "camelCase", deny_unknown_fields, title = "factory.json")
+)]
 pub struct FactoryFile {
     /// The address of the JSON Schema, for editors.
     #[cfg_attr(not(target_arch = "wasm32"), schemars(rename = "$schema"))]
@@ -215,7 +219,7 @@ fn refuse_other_kinds(reader: &mut Reader, field: Option<Field>, what: &str) {
 }
 
 fn minutes(reader: &mut Reader, field: Option<&Field>) -> Option<Duration> {
-    reader.number(field, 1..=1440).map(|minutes| Duration::from_secs(minutes * 60))
+    reader.number(field, 1..=1440).map(Duration::from_mins)
 }
 
 fn os_state(reader: &mut Reader, field: Option<&Field>) -> Option<OsState> {

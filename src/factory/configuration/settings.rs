@@ -78,7 +78,7 @@ impl Default for Settings {
         Self {
             retention: 1,
             max_concurrent: 20,
-            timeout: Duration::from_secs(30 * 60),
+            timeout: Duration::from_mins(30),
             deleted_share: 0.5,
             vm_size: "Standard_D2s_v5".to_owned(),
             machine_user_name: "factory".to_owned(),

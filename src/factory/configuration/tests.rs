@@ -36,7 +36,8 @@ fn said(configuration: &Configuration) -> String {
     let findings = &configuration.findings;
     let errors = findings.errors.iter().map(|finding| ("error", finding));
     let all = errors.chain(findings.warnings.iter().map(|finding| ("warning", finding)));
-    all.map(|(kind, f)| format!("{kind} {}:{}:{} {}\n", f.file, f.line, f.column, f.message)).collect()
+    let lines: Vec<_> = all.map(|(kind, f)| format!("{kind} {}:{}:{} {}\n", f.file, f.line, f.column, f.message)).collect();
+    lines.concat()
 }
 
 #[test]
@@ -132,6 +133,6 @@ fn the_last_matching_override_of_a_golden_image_wins_property_by_property() {
         r#"{"vmSize": "A", "images": {"Linux": {"timeoutMinutes": 5, "osState": "specialized"}, "linux/a.json": {"timeoutMinutes": 7}}}"#;
     let configuration = read(&[("factory.json", factory), ("Labs.json", &labs(&[])), ("GoldenImages/Linux/a.json", &template("Linux"))]);
     let settings = &configuration.images[0].settings;
-    assert_eq!(settings.timeout, Some(std::time::Duration::from_secs(420)));
+    assert_eq!(settings.timeout, Some(std::time::Duration::from_mins(7)));
     assert_eq!((settings.os_state, settings.generalize_from.as_ref()), (OsState::Specialized, None));
 }

@@ -1,5 +1,7 @@
 //! Which images are deleted, seen from after the plan's own copies have arrived; and the guard against deleting too many.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use time::OffsetDateTime;
 
 use super::{Guard, Kept, Options, Plan, Problem, Retire};
@@ -23,14 +25,6 @@ pub(super) fn plan_retirement(
         return plan.problems.push(Problem { image_path: None, image: None, lab: None, error });
     }
     let exists = |path: &ImagePath| configuration.image(path).is_some();
-    retire(
-        plan,
-        configuration,
-        (&inventory.factory, true),
-        options,
-        now,
-        |path| if exists(path) { Listing::Listed } else { Listing::Gone },
-    );
     for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
         let failed = |error: &str| Problem { image_path: None, image: None, lab: Some(target.id.clone()), error: error.to_owned() };
         match &target.lab {
@@ -52,6 +46,39 @@ pub(super) fn plan_retirement(
             }),
         }
     }
+    let factory = with_copies_in_use(plan, configuration, inventory);
+    retire(plan, configuration, (&factory, true), options, now, |path| if exists(path) { Listing::Listed } else { Listing::Gone });
+}
+
+/// The factory's lab, with those of its images in use that stand below a copy which stays: both are made of one disk. Of a lab that could
+/// not be read, nobody knows which copies it holds.
+fn with_copies_in_use(plan: &Plan, configuration: &Configuration, inventory: &Inventory) -> Lab {
+    let retired: BTreeSet<_> = plan.retire.iter().map(|item| (item.lab.as_str(), item.image.as_str())).collect();
+    let mut disks = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+        let Ok(lab) = &target.lab else {
+            unknown.push(receiver);
+            continue;
+        };
+        let is_staying = |copy: &&Image| !retired.contains(&(target.id.as_str(), copy.name.as_str()));
+        for copy in lab.images.iter().filter(|_| lab.id != inventory.factory.id).filter(is_staying) {
+            disks.extend(copy.backing.disks().map(|disk| (disk, lab.id.name())));
+        }
+    }
+    let mut factory = inventory.factory.clone();
+    for image in &inventory.factory.images {
+        let copy = image.backing.disks().find_map(|disk| disks.get(&disk)).map(|lab| format!("a copy in lab '{lab}'"));
+        let user = copy.or_else(|| {
+            let path = image.tags.image_path.as_ref()?;
+            let lab = unknown.iter().find(|receiver| receiver.lists(path))?;
+            Some(format!("lab '{}', which could not be read, may hold a copy and", lab.lab_name))
+        });
+        if let Some(user) = user {
+            factory.in_use.entry(image.id.to_lowercase()).or_insert(user);
+        }
+    }
+    factory
 }
 
 fn retire(

@@ -52,7 +52,7 @@ fn inventory(factory: Lab, receivers: Vec<Lab>) -> Inventory {
 }
 
 fn options(scope: Scope) -> Options {
-    Options { run_id: "7".into(), scope, slice: Slice::WHOLE, retention: 1, timeout: std::time::Duration::from_secs(1800) }
+    Options { run_id: "7".into(), scope, slice: Slice::WHOLE, retention: 1, timeout: std::time::Duration::from_mins(30) }
 }
 
 #[test]

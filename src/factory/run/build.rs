@@ -1,0 +1,220 @@
+//! Makes a virtual machine of a golden image: deployed, its artifacts checked, deallocated.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Factory, Failure, Line};
+use crate::{
+    arm::{self, Request, ResourceId, Wait},
+    devtestlab::virtual_machine::{self, ArtifactState, VirtualMachine},
+    factory::{
+        DEPLOYMENT_PREFIX, FINGERPRINT_TAG, IMAGE_PATH_TAG, RUN_TAG, golden_image, golden_image::GoldenImage, inventory::State,
+        names::ImagePath, plan::Plan,
+    },
+    resources::{self, NewDeployment},
+};
+
+impl Factory<'_> {
+    /// Makes the virtual machine of a golden image, and deletes it again when it does not become what it should.
+    pub(super) async fn build(&self, plan: &Plan, path: &ImagePath, vm: &str) -> Result<(), Failure> {
+        let image = self.golden_image(path)?;
+        for (_, old) in plan.replaced.iter().filter(|(waiting, _)| waiting == path) {
+            self.delete_vm(old)
+                .await
+                .map_err(Failure::azure(format!("make room by deleting virtual machine '{old}' of an earlier run")))?;
+        }
+        (self.say)(Line::Info(&format!("Building '{path}' as virtual machine '{vm}'.")));
+        let deployed = {
+            let _permit = self.gate.acquire().await;
+            self.deploy(image, vm).await
+        };
+        if let Err(failure) = deployed {
+            let told = self.artifact_failures(vm).await;
+            self.remove_failed(vm, &failure).await;
+            return Err(if told.is_empty() { failure } else { Failure::Refused(format!("{failure}; {}", told.join("; "))) });
+        }
+        self.finish_vm(path, vm).await
+    }
+
+    fn golden_image(&self, path: &ImagePath) -> Result<&GoldenImage, Failure> {
+        self.configuration.image(path).ok_or_else(|| Failure::Refused(format!("there is no golden image '{path}'")))
+    }
+
+    /// Deploys the template and takes the record of the deployment away: a resource group holds 800 of them.
+    async fn deploy(&self, image: &GoldenImage, vm: &str) -> Result<(), Failure> {
+        let action = || format!("deploy virtual machine '{vm}'");
+        let tags =
+            [(IMAGE_PATH_TAG, image.path.as_str()), (RUN_TAG, self.options.run_id.as_str()), (FINGERPRINT_TAG, image.fingerprint.as_str())];
+        let deployment = NewDeployment { template: golden_image::dressed(image, &tags), parameters: self.parameters(image, vm) };
+        let unique = golden_image::fingerprint(format!("{}/{}", self.options.run_id, image.path).as_bytes());
+        let name = format!("{DEPLOYMENT_PREFIX}{vm}-{unique}");
+        let id = resources::deployment_id(&self.lab.resource_group_id(), &name);
+        let id = id.map_err(|error| Failure::Refused(error.to_string()))?;
+        let request = resources::create(&id, &deployment);
+        let outcome = match self.operate(request.clone(), self.timeout(image)).await {
+            // The run was broken off while this very deployment was under way: it is gone on with.
+            Err(error) if error.has_code("DeploymentActive") => self.follow(&request, self.timeout(image)).await,
+            other => other,
+        };
+        if outcome.as_ref().is_err_and(|error| matches!(error, arm::Error::DeadlineExceeded { .. })) {
+            // Otherwise it would go on making what is about to be deleted.
+            let _ = self.client.send(resources::cancel(&id)).await;
+        }
+        if !outcome.as_ref().is_err_and(arm::Error::is_cancelled) {
+            let _ = self.operate(resources::delete(&id), Duration::from_mins(5)).await;
+        }
+        outcome.map(|_| ()).map_err(Failure::azure(action()))
+    }
+
+    /// The template's own parameters, spelled as it spells them.
+    fn parameters(&self, image: &GoldenImage, vm: &str) -> Map<String, Value> {
+        let values = [
+            ("newVMName", vm),
+            ("labName", self.lab.name()),
+            ("size", image.settings.vm_size.as_deref().unwrap_or(&self.options.vm_size)),
+            ("userName", &self.options.machine_user_name),
+            ("password", self.options.machine_password.secret()),
+        ];
+        let declared = golden_image::property(&image.template, "parameters").and_then(Value::as_object);
+        let names = declared.into_iter().flat_map(|declared| declared.keys());
+        names
+            .filter_map(|name| {
+                let (_, value) = values.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+                Some((name.clone(), json!({"value": value})))
+            })
+            .collect()
+    }
+
+    fn timeout(&self, image: &GoldenImage) -> Duration {
+        image.settings.timeout.unwrap_or(self.options.timeout)
+    }
+
+    /// Waits until a virtual machine is whole, with its artifacts, and deallocates it.
+    pub(super) async fn finish_vm(&self, path: &ImagePath, vm: &str) -> Result<(), Failure> {
+        let finished = {
+            let _permit = self.gate.acquire().await;
+            self.settle_vm(self.golden_image(path)?, vm).await
+        };
+        if let Err(failure) = &finished {
+            self.remove_failed(vm, failure).await;
+        }
+        finished
+    }
+
+    async fn settle_vm(&self, image: &GoldenImage, vm: &str) -> Result<(), Failure> {
+        let id = self.vm_id(vm)?;
+        let deadline = self.timeout(image);
+        let settled = |value: &Value| {
+            let found = VirtualMachine::read(value);
+            let is_settled = State::parse(Some(&found.provisioning_state)) != State::Changing || value.is_null();
+            (is_settled && pending(&found).is_empty()).then_some(found)
+        };
+        let waited = self.client.wait_until(virtual_machine::get(&id), Wait::silent(deadline), settled).await;
+        let found = match waited {
+            Ok(found) => found,
+            Err(error) => {
+                let pending = self.artifact_failures(vm).await;
+                let action = format!(
+                    "see virtual machine '{vm}' done{}",
+                    if pending.is_empty() { String::new() } else { format!(" ({})", pending.join("; ")) }
+                );
+                return Err(Failure::azure(action)(error));
+            }
+        };
+        let failed = told(&found, |state| state != ArtifactState::Succeeded);
+        if !failed.is_empty() {
+            return Err(Failure::Refused(format!("virtual machine '{vm}': {}", failed.join("; "))));
+        }
+        match State::parse(Some(&found.provisioning_state)) {
+            State::Succeeded => {}
+            _ if found.id.is_empty() => return Err(Failure::Refused(format!("virtual machine '{vm}' is gone"))),
+            _ => return Err(Failure::Refused(format!("virtual machine '{vm}' failed to provision ({})", found.provisioning_state))),
+        }
+        if found.power_state.as_deref() != Some("deallocated") {
+            let stopped = self.operate(virtual_machine::stop(&id), deadline).await;
+            stopped.map_err(Failure::azure(format!("deallocate virtual machine '{vm}'")))?;
+        }
+        (self.say)(Line::Info(&format!("Virtual machine '{vm}' is ready to be captured.")));
+        Ok(())
+    }
+
+    /// What is to be said of artifacts that did not succeed.
+    async fn artifact_failures(&self, vm: &str) -> Vec<String> {
+        let Ok(id) = self.vm_id(vm) else { return Vec::new() };
+        let found = self.client.find(virtual_machine::get(&id)).await.ok().flatten();
+        found.map(|found| told(&VirtualMachine::read(&found), |state| state != ArtifactState::Succeeded)).unwrap_or_default()
+    }
+
+    /// Deletes what did not become what it should. After a cancellation it stays: the next run goes on with it.
+    async fn remove_failed(&self, vm: &str, failure: &Failure) {
+        if failure.status() == super::Status::Canceled {
+            return;
+        }
+        if let Err(error) = self.delete_vm(vm).await {
+            (self.say)(Line::Warning(&format!(
+                "failed to delete virtual machine '{vm}', which stays: {}",
+                crate::factory::in_words(&error)
+            )));
+        }
+    }
+
+    pub(super) fn vm_id(&self, vm: &str) -> Result<ResourceId, Failure> {
+        self.lab.child("virtualmachines", vm).map_err(|error| Failure::Refused(error.to_string()))
+    }
+
+    /// Starts an operation and waits for its end. Whoever calls holds a permit.
+    pub(super) async fn operate(&self, request: Request, deadline: Duration) -> Result<Value, arm::Error> {
+        let host = self.client.host();
+        let begun = host.elapsed();
+        loop {
+            let left = deadline.saturating_sub(host.elapsed().saturating_sub(begun));
+            match self.client.start(request.clone()).await {
+                // Somebody else is at work on it for the moment.
+                Err(error) if is_busy(&error) && !left.is_zero() && !host.is_cancelled() => host.sleep(BUSY_PAUSE.min(left)).await,
+                Err(error) => return Err(error),
+                Ok(operation) => return self.client.wait(&operation, Wait::silent(left)).await,
+            }
+        }
+    }
+
+    /// Waits for what is being made already.
+    pub(super) async fn follow(&self, request: &Request, deadline: Duration) -> Result<Value, arm::Error> {
+        // `follow` asks for the resource first, at the pace of an operation.
+        self.client
+            .wait_until(Request { body: None, method: azure_core::http::Method::Get, ..request.clone() }, Wait::silent(deadline), |value| {
+                (State::parse(value["properties"]["provisioningState"].as_str()) != State::Changing).then(|| value.clone())
+            })
+            .await
+            .and_then(|value| match State::parse(value["properties"]["provisioningState"].as_str()) {
+                State::Failed => Err(arm::Error::Answer { request: request.describe(), problem: "it ended as Failed".to_owned() }),
+                _ => Ok(value),
+            })
+    }
+}
+
+/// How long to wait for something that is busy.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+fn is_busy(error: &arm::Error) -> bool {
+    error.status() == Some(409) && ["AnotherOperationInProgress", "ResourceIsNotInValidState"].iter().any(|code| error.has_code(code))
+}
+
+fn pending(vm: &VirtualMachine) -> Vec<String> {
+    // Once one has failed, those behind it never come.
+    if vm.artifacts.iter().any(|artifact| artifact.state() == ArtifactState::Failed) {
+        return Vec::new();
+    }
+    told(vm, |state| state == ArtifactState::Pending)
+}
+
+/// A line for each artifact in such a state.
+fn told(vm: &VirtualMachine, is_meant: impl Fn(ArtifactState) -> bool) -> Vec<String> {
+    let meant = vm.artifacts.iter().filter(|artifact| is_meant(artifact.state()));
+    meant
+        .map(|artifact| {
+            let message = artifact.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            format!("artifact '{}' {}{message}", artifact.title, artifact.status.to_lowercase())
+        })
+        .collect()
+}

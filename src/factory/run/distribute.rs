@@ -1,0 +1,67 @@
+//! Copies an image of the factory's lab to a receiving lab.
+//!
+//! The copy is a custom image on the same disk: on the factory image's snapshot when that was specialized, on its managed image when it was
+//! generalized (`customImages` 2018-09-15 takes `managedSnapshotId` and `managedImageId`). Nothing leaves the region, and no storage
+//! account's key is needed; in return the factory's image stays as long as a copy stands on its disk.
+
+use serde_json::json;
+
+use super::{Factory, Failure, LabResult, Line, Source, Status, capture::AUTHOR};
+use crate::{
+    arm::{Request, ResourceId},
+    devtestlab::API_VERSION,
+    factory::{
+        IMAGE_PATH_TAG, RUN_TAG,
+        inventory::{Inventory, State},
+        plan::Distribute,
+    },
+};
+
+impl Factory<'_> {
+    /// Makes a copy, or waits for one that is being made.
+    pub(super) async fn distribute(&self, copy: &Distribute, source: &Source, inventory: &Inventory) -> LabResult {
+        match self.try_distribute(copy, source, inventory).await {
+            Ok(()) => {
+                (self.say)(Line::Info(&format!("Image '{}' is in lab '{}'.", copy.image, lab_name(&copy.lab))));
+                LabResult::of_image(&copy.image, &copy.lab, Status::Succeeded, None)
+            }
+            Err(failure) => {
+                let told = failure.to_string();
+                (self.say)(Line::Error(&format!("image '{}' for lab '{}': {told}", copy.image, lab_name(&copy.lab))));
+                LabResult::of_image(&copy.image, &copy.lab, failure.status(), Some(told))
+            }
+        }
+    }
+
+    async fn try_distribute(&self, copy: &Distribute, source: &Source, inventory: &Inventory) -> Result<(), Failure> {
+        let refused = |problem: String| Failure::Refused(problem);
+        let lab: ResourceId = copy.lab.parse().map_err(|error: crate::arm::IdError| refused(error.to_string()))?;
+        let id = lab.child("customimages", &copy.image).map_err(|error| refused(error.to_string()))?;
+        let mut properties = json!({"author": AUTHOR, "description": source.description});
+        match (&source.backing.snapshot_id, &source.backing.managed_image_id) {
+            (Some(snapshot), _) => properties["managedSnapshotId"] = json!(snapshot),
+            (None, Some(image)) => properties["managedImageId"] = json!(image),
+            (None, None) => {
+                return Err(refused(format!("image '{}' shows neither a snapshot nor a managed image to make a copy of", source.name)));
+            }
+        }
+        let body = json!({
+            "tags": {IMAGE_PATH_TAG: source.path.as_str(), RUN_TAG: self.options.run_id},
+            "properties": properties,
+        });
+        let request = Request::put(id.as_str(), API_VERSION, body);
+        let there = inventory.receivers.iter().filter_map(|target| target.lab.as_ref().ok()).find(|known| known.id == lab);
+        let is_under_way = there.and_then(|lab| lab.image(&copy.image)).is_some_and(|image| image.state == State::Changing);
+        let _permit = self.gate.acquire().await;
+        let made = if is_under_way {
+            self.follow(&request, self.options.operation_timeout).await
+        } else {
+            self.operate(request, self.options.operation_timeout).await
+        };
+        made.map(|_| ()).map_err(Failure::azure(format!("make a copy of image '{}'", copy.image)))
+    }
+}
+
+fn lab_name(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}
