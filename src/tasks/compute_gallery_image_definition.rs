@@ -159,6 +159,7 @@ async fn create_gallery(session: &GallerySession<'_>, inputs: &Inputs, location:
             id: &inputs.gallery,
             request,
             stop: None,
+            occupies: None,
             usually: Duration::from_secs(10),
         })
         .await?;
@@ -174,6 +175,7 @@ async fn write(session: &GallerySession<'_>, id: &ResourceId, body: Value, what:
             id,
             request: Request::put(id.path(), compute::GALLERY, body),
             stop: None,
+            occupies: None,
             usually: Duration::from_secs(10),
         })
         .await

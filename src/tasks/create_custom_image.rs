@@ -56,6 +56,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
             id: &inputs.image,
             request: custom_image::create(&inputs.image, &new),
             stop: None,
+            occupies: Some(&inputs.source),
             usually: Duration::from_mins(10),
         })
         .await?;

@@ -67,11 +67,17 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
             id: &inputs.id,
             request: devtestlab::environment::create(&inputs.id, &template_id, &values),
             stop: None,
+            occupies: Some(&inputs.id),
             usually: USUALLY,
         })
         .await?;
     let made = Environment::read(&made);
-    let group = made.resource_group_id.clone().unwrap_or_default();
+    let Some(group) = made.resource_group_id.clone() else {
+        return Err(Error::refused(
+            format!("the environment '{name}' was created, but Azure tells no resource group for it ({})", made.id),
+            "look at the environment in the lab; run the step again to deploy to it",
+        ));
+    };
     environment::set_outputs(agent, &made.id, &group);
     if inputs.output_variables || inputs.export.is_some() {
         let declared = contents.get("outputs").and_then(Value::as_object).is_some_and(|outputs| !outputs.is_empty());

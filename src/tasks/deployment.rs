@@ -187,6 +187,7 @@ pub async fn run(session: &Session<'_>, id: &ResourceId, new: &NewDeployment, us
             id,
             request: resources::create(id, new),
             stop: Some(resources::cancel(id)),
+            occupies: None,
             usually,
         })
         .await

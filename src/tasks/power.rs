@@ -71,6 +71,7 @@ pub async fn run(desk: Desk<'_>, power: Power) -> Result<Done, Error> {
             id: &id,
             request: power.request(&id),
             stop: None,
+            occupies: Some(&id),
             usually: Duration::from_mins(2),
         })
         .await?;

@@ -52,6 +52,8 @@ pub async fn delete(session: &Session<'_>, removal: &Removal<'_>) -> Result<(), 
             id: removal.id,
             request: removal.delete.clone(),
             stop: None,
+            // A deployment's record is none of the lab's.
+            occupies: (!removal.id.is_type("Microsoft.Resources/deployments")).then_some(removal.id),
             usually: USUALLY,
         })
         .await;

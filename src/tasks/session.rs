@@ -15,7 +15,7 @@ use super::{
 use crate::{
     agent::{Agent, Connection, Outcome, Summary},
     arm::{self, Client, Progress, Request, ResourceId, Wait},
-    devtestlab::Lab,
+    devtestlab::{self, Lab},
 };
 
 /// What every task may use: the agent to talk to, and the ledger of what goes on in Azure.
@@ -65,6 +65,8 @@ pub struct Undertaking<'a> {
     pub request: Request,
     /// The request that stops it, where there is one.
     pub stop: Option<Request>,
+    /// The lab's resource that must be free for it: while something else is being done to that one, the task waits.
+    pub occupies: Option<&'a ResourceId>,
     /// How long it usually takes.
     pub usually: Duration,
 }
@@ -82,6 +84,9 @@ pub struct Done {
 const DEFAULT_TIME_OUT: u64 = 120;
 /// Azure's words for a resource that is busy with something else for the moment.
 const BUSY: [&str; 3] = ["ResourceIsNotInValidState", "AnotherOperationInProgress", "DeploymentActive"];
+
+/// How often a resource may be called busy although it is settled: its state may change between the refusal and the look.
+const SETTLED: u32 = 2;
 
 impl Done {
     /// All was done.
@@ -138,11 +143,11 @@ impl<'a, L> Session<'a, L> {
 
     /// Starts an operation and waits until it has ended, telling the agent how it goes. Returns the final resource.
     pub async fn complete(&self, undertaking: Undertaking<'_>) -> Result<Value, Error> {
-        let Undertaking { action, noun, id, request, stop, usually } = undertaking;
+        let Undertaking { action, noun, id, request, stop, occupies, usually } = undertaking;
         let began = self.agent.host().elapsed();
         let entry = Entry { what: noun.clone(), id: id.to_string(), stop };
         self.ledger.begin(entry);
-        let result = self.run(request, &Watch::new(self.agent, &noun, usually)).await;
+        let result = self.run(request, occupies, &Watch::new(self.agent, &noun, usually)).await;
         if !result.as_ref().is_err_and(arm::Error::is_cancelled) {
             self.ledger.end(id.as_str());
         }
@@ -156,26 +161,37 @@ impl<'a, L> Session<'a, L> {
         }
     }
 
-    async fn run(&self, request: Request, watch: &Watch<'_>) -> Result<Value, arm::Error> {
+    async fn run(&self, request: Request, occupies: Option<&ResourceId>, watch: &Watch<'_>) -> Result<Value, arm::Error> {
         let began = self.agent.host().elapsed();
+        let spent = || self.agent.host().elapsed().saturating_sub(began);
         let mut attempt = 0_u32;
+        let mut settled = 0_u32;
         let operation = loop {
-            let spent = self.agent.host().elapsed().saturating_sub(began);
-            match self.client.start(request.clone()).await {
-                Err(error) if is_busy(&error) && spent < self.time_out => {
-                    if attempt == 0 {
-                        self.agent.info(&format!("{error}"));
-                        self.agent.info("Waiting until it is free.");
-                    }
-                    attempt += 1;
-                    self.sleep(pause(spent), &request.path).await?;
-                }
+            let error = match self.client.start(request.clone()).await {
+                Err(error) if is_busy(&error) && spent() < self.time_out => error,
                 other => break other?,
+            };
+            settled += u32::from(self.is_settled(occupies).await?);
+            if settled > SETTLED {
+                return Err(error);
             }
+            if attempt == 0 {
+                self.agent.info(&error.to_string());
+                self.agent.info("Waiting until it is free.");
+            }
+            attempt += 1;
+            self.sleep(pause(spent()), &request.path).await?;
         };
-        let spent = self.agent.host().elapsed().saturating_sub(began);
         let observe = |progress: &Progress| watch.observe(progress);
-        self.client.wait(&operation, Wait { deadline: self.time_out.saturating_sub(spent), observe: &observe }).await
+        self.client.wait(&operation, Wait { deadline: self.time_out.saturating_sub(spent()), observe: &observe }).await
+    }
+
+    /// Whether nothing is being done to a resource, so that waiting will not free it.
+    async fn is_settled(&self, id: Option<&ResourceId>) -> Result<bool, arm::Error> {
+        let Some(id) = id else { return Ok(false) };
+        let found = self.client.find(Request::get(id.as_str(), devtestlab::API_VERSION)).await?;
+        let state = found.as_ref().and_then(|resource| resource.pointer("/properties/provisioningState")?.as_str());
+        Ok(state.is_none_or(|state| ["Succeeded", "Failed", "Canceled"].iter().any(|end| end.eq_ignore_ascii_case(state))))
     }
 
     /// Waits, but no longer than until the agent asks to stop.

@@ -1,5 +1,7 @@
 //! Delete, Start and Stop VM.
 
+use serde_json::json;
+
 use super::{assert_failed, with_vm};
 use crate::harness::{Harness, LAB};
 
@@ -98,5 +100,28 @@ async fn a_wrong_secret_fails_with_the_remedy() {
     assert_failed(&step, &["AADSTS7000215"]);
     assert!(step.log().contains("hint: "), "{step}");
     assert!(!step.lines.iter().any(|line| line.contains("not-the-secret") && !line.contains("task.setsecret")), "{step}");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_still_being_made_is_waited_for() {
+    let lab = Harness::start().await;
+    let id = with_vm(&lab, "vm1").await;
+    let busy = json!({ "error": { "code": "ResourceIsNotInValidState", "message": "The resource is not in a valid state." } });
+    lab.faults(&json!([{ "method": "POST", "path": "/virtualmachines/vm1/stop", "status": 409, "body": busy, "times": 1 }])).await;
+    let stopped = lab.step("AzureDevTestLabsStopVM").input("LabVmId", &id).run().await;
+    assert_eq!(stopped.completed(), "Succeeded", "{stopped}");
+    assert!(stopped.log().contains("Waiting until it is free."), "{stopped}");
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_settled_is_not_waited_for_in_vain() {
+    let lab = Harness::start().await;
+    let id = with_vm(&lab, "vm1").await;
+    let busy = json!({ "error": { "code": "ResourceIsNotInValidState", "message": "The resource is not in a valid state." } });
+    lab.faults(&json!([{ "method": "POST", "path": "/virtualmachines/vm1/stop", "status": 409, "body": busy, "times": 99 }])).await;
+    let stopped = lab.step("AzureDevTestLabsStopVM").input("LabVmId", &id).run().await;
+    assert_failed(&stopped, &["failed to stop the virtual machine 'vm1': ResourceIsNotInValidState"]);
     lab.finish().await;
 }

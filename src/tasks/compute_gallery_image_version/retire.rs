@@ -120,6 +120,7 @@ async fn delete(session: &GallerySession<'_>, definition: &ResourceId, gone: Vec
             id: &id,
             request: Request::delete(id.path(), GALLERY),
             stop: None,
+            occupies: None,
             usually: Duration::from_mins(3),
         };
         session.complete(undertaking).await.map(|_| ()).map_err(|error| (number, error))

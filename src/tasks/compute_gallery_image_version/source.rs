@@ -255,6 +255,7 @@ impl Checked {
                     id,
                     request: Request::post(format!("{}/{action}", id.path()), COMPUTE, None),
                     stop: None,
+                    occupies: None,
                     usually: Duration::from_mins(1),
                 })
                 .await?;
