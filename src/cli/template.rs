@@ -80,7 +80,10 @@ fn evaluate(arguments: &Evaluate) -> Result<Exit, String> {
         Ok(document) => document,
         Err(findings) => return Ok(refused(&input.template, &findings)),
     };
-    let (parameters, _) = parameters(input)?;
+    let (parameters, _) = match parameters(input)? {
+        Ok(parameters) => parameters,
+        Err(finding) => return Ok(refused(&input.template, &[finding])),
+    };
     let evaluated = Template::parse(document).and_then(|template| {
         let subscription_scope = template
             .value()
@@ -105,28 +108,33 @@ fn evaluate(arguments: &Evaluate) -> Result<Exit, String> {
 }
 
 fn check(input: &Input) -> Result<Exit, String> {
-    let checked = match template_document(&input.template)? {
-        Ok(document) => {
-            let (values, file) = parameters(input)?;
-            let given = input.parameters.is_some() || !input.values.is_empty();
-            let name = input.parameters.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-            let folder = absolute(&input.template);
-            let artifact = |name: &str| artifact_definition(&folder, name);
-            let options = CheckOptions {
-                parameters: given.then_some(&values),
-                parameters_file: file.as_ref().map(|document| (name.as_str(), document)),
-                supplied: &["labName", "newVMName"],
-                capture: None,
-                artifact: Some(&artifact),
-            };
-            let context = context("00000000-0000-0000-0000-000000000000", "resource-group", "westeurope", &input.template);
-            template::check(&document, &context, &options)
+    let checked = match (template_document(&input.template)?, parameters(input)?) {
+        (Ok(document), Ok(given)) => checked(input, &document, &given),
+        (document, given) => {
+            let errors = document.err().into_iter().flatten().chain(given.err()).collect();
+            template::Checked { errors, warnings: Vec::new() }
         }
-        Err(errors) => template::Checked { errors, warnings: Vec::new() },
     };
     let list = |findings: &[Finding]| findings.iter().map(shown).collect::<Vec<_>>();
     print(&json!({"errors": list(&checked.errors), "warnings": list(&checked.warnings)}))?;
     Ok(if checked.errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+fn checked(input: &Input, document: &Document, (values, file): &Parameters) -> template::Checked {
+    let given = input.parameters.is_some() || !input.values.is_empty();
+    let name = input.parameters.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let folder = absolute(&input.template);
+    let artifact = |name: &str| artifact_definition(&folder, name);
+    let options = CheckOptions {
+        parameters: given.then_some(values),
+        parameters_file: file.as_ref().map(|document| (name.as_str(), document)),
+        // The tasks supply these.
+        supplied: &["labName", "newVMName"],
+        capture: None,
+        artifact: Some(&artifact),
+    };
+    let context = context("00000000-0000-0000-0000-000000000000", "resource-group", "westeurope", &input.template);
+    template::check(document, &context, &options)
 }
 
 fn shown(finding: &Finding) -> Value {
@@ -146,7 +154,8 @@ fn shown(finding: &Finding) -> Value {
 
 fn refused(file: &Path, findings: &[Finding]) -> Exit {
     for finding in findings {
-        say_error(&format!("{}: {finding}", file.display()));
+        let place = if finding.file.is_some() { String::new() } else { format!("{}: ", file.display()) };
+        say_error(&format!("{place}{finding}"));
     }
     Exit::Failure
 }
@@ -173,8 +182,11 @@ fn unreadable(error: &template::ParseError) -> Finding {
     Finding { code: "InvalidTemplate", path: String::new(), file: None, position: Some(error.position), message: problem }
 }
 
-/// The parameters of the file and of the command line, the latter last; and the file.
-fn parameters(input: &Input) -> Result<(Map<String, Value>, Option<Document>), String> {
+/// The values, and the file that they stand in.
+type Parameters = (Map<String, Value>, Option<Document>);
+
+/// The parameters of the file and of the command line, the latter last; or what is wrong with the file.
+fn parameters(input: &Input) -> Result<Result<Parameters, Finding>, String> {
     let (mut values, document) = match &input.parameters {
         None => (Map::new(), None),
         Some(file) => {
@@ -190,7 +202,7 @@ fn parameters(input: &Input) -> Result<(Map<String, Value>, Option<Document>), S
         let spelled = values.keys().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).clone();
         values.insert(spelled, json!({"value": value}));
     }
-    Ok((values, document))
+    Ok(Ok((values, document)))
 }
 
 fn context(subscription: &str, group: &str, location: &str, file: &Path) -> Context {

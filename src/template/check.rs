@@ -17,7 +17,7 @@ use super::{
     deployment::{Deployment, arguments, expand_partly},
     evaluate::{Argument, Evaluator, Frame, Place},
     expression::{Text, classify},
-    fault::Fault,
+    fault::{Fault, MAX_FINDINGS},
     functions::{describe, member, nearest},
     offline::Offline,
     path::{self, Trail},
@@ -67,12 +67,20 @@ pub struct Checked {
 
 impl Checked {
     fn error(&mut self, finding: Finding) {
+        if self.full() {
+            return;
+        }
         // A fault of a value is met again wherever the value is used.
         let known =
             |other: &Finding| other.path == finding.path && other.file == finding.file && (!finding.path.is_empty() || *other == finding);
         if !self.errors.iter().any(known) {
             self.errors.push(finding);
         }
+    }
+
+    /// Whether so much is wrong already that more would help nobody.
+    fn full(&self) -> bool {
+        self.errors.len() >= MAX_FINDINGS
     }
 
     fn refuse(&mut self, findings: Vec<Finding>) {

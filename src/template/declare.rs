@@ -1,6 +1,7 @@
 //! What a template declares: parameters, variables, functions, types; and whether given values fit.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,8 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{
     Document, Finding,
-    evaluate::loops,
+    evaluate::{loops, weight},
     expression::{self, Expression, SyntaxError},
+    fault::MAX_FINDINGS,
     functions::{describe, get, member, same},
     path,
 };
@@ -20,6 +22,8 @@ pub(crate) const MAX_SIZE: usize = 4 << 20;
 const MAX_PARAMETERS: usize = 256;
 const MAX_VARIABLES: usize = 256;
 const MAX_OUTPUTS: usize = 64;
+/// How many values are compared with their types for one parameter.
+const MAX_COMPARISONS: usize = 1_000_000;
 /// How many `$ref`s may follow each other.
 const MAX_REFERENCES: usize = 16;
 
@@ -281,10 +285,10 @@ impl Template {
     }
 
     fn read_parameters(&mut self, value: &Value, findings: &mut Vec<Finding>) {
-        let definitions = member(value, "definitions").cloned().unwrap_or_default();
+        let definitions = member(value, "definitions").unwrap_or(&Value::Null);
         for (name, declared) in member(value, "parameters").and_then(Value::as_object).into_iter().flatten() {
             let path = path::join(&self.path("parameters"), name);
-            let parameter = Parameter::read(name, declared, &definitions, &path).unwrap_or_else(|problem| {
+            let parameter = Parameter::read(name, declared, definitions, &path).unwrap_or_else(|problem| {
                 findings.push(self.finding(path.clone(), problem));
                 Parameter::unknown(name, declared, path)
             });
@@ -389,10 +393,10 @@ impl Template {
 
     /// What about a value does not fit a parameter, each with the path inside the value.
     pub(crate) fn mismatches(&self, parameter: &Parameter, value: &Value) -> Vec<(String, String)> {
-        let definitions = self.section("definitions").cloned().unwrap_or_default();
-        let mut found = Vec::new();
-        conform(value, &parameter.schema, &definitions, String::new(), 0, &mut found);
-        found
+        let definitions = self.section("definitions").unwrap_or(&Value::Null);
+        let mut found = Mismatches { found: Vec::new(), work: MAX_COMPARISONS };
+        conform(value, &parameter.schema, definitions, String::new(), 0, &mut found);
+        found.found
     }
 }
 
@@ -437,36 +441,69 @@ impl Parameter {
             nullable: member(&schema, "nullable").and_then(Value::as_bool).unwrap_or(false),
             description: member(declared, "metadata").and_then(|m| member(m, "description")).and_then(Value::as_str).map(str::to_owned),
             path: path.to_owned(),
-            schema,
+            schema: schema.into_owned(),
         })
     }
 }
 
+/// What about a value does not fit its type, each with the path inside the value.
+struct Mismatches {
+    found: Vec<(String, String)>,
+    /// How many comparisons are left.
+    work: usize,
+}
+
+impl Mismatches {
+    fn push(&mut self, mismatch: (String, String)) {
+        if self.found.len() < MAX_FINDINGS {
+            self.found.push(mismatch);
+        }
+    }
+
+    /// Whether there is work left; that there is none is told once.
+    fn takes(&mut self, work: usize) -> bool {
+        if self.work > 0 && self.work <= work {
+            self.found.push((String::new(), "the value and its type are too large to be compared".to_owned()));
+        }
+        self.work = self.work.saturating_sub(work);
+        self.work > 0
+    }
+}
+
 /// A type with its `$ref`s followed: what stands beside a reference goes before what it refers to.
-fn resolved(schema: &Value, definitions: &Value) -> Result<Value, String> {
-    let mut schema = schema.clone();
+fn resolved<'s>(schema: &'s Value, definitions: &'s Value) -> Result<Cow<'s, Value>, String> {
+    let mut schema = Cow::Borrowed(schema);
     for _ in 0..MAX_REFERENCES {
         let Some(reference) = member(&schema, "$ref").and_then(Value::as_str).map(str::to_owned) else { return Ok(schema) };
         let name = reference
             .strip_prefix("#/definitions/")
             .ok_or_else(|| format!("'$ref' must be '#/definitions/<name>', found '{reference}'"))?;
-        let Some(Value::Object(target)) = definitions.as_object().and_then(|map| get(map, name)) else {
+        let found = definitions.as_object().and_then(|map| get(map, name));
+        let Some((target, Value::Object(members))) = found.map(|found| (found, found)) else {
             let known = definitions.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
             return Err(format!("the type definition '{name}' is not found{}", super::functions::nearest(name, known)));
         };
-        let mut merged = target.clone();
-        for (key, value) in schema.as_object().into_iter().flatten().filter(|(key, _)| *key != "$ref") {
-            merged.insert(key.clone(), value.clone());
+        let beside: Vec<(String, Value)> = schema
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| *key != "$ref" && *key != "metadata")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if beside.is_empty() {
+            schema = Cow::Borrowed(target);
+            continue;
         }
-        schema = Value::Object(merged);
+        let mut merged = members.clone();
+        merged.extend(beside);
+        schema = Cow::Owned(Value::Object(merged));
     }
     Err(format!("type definitions refer to each other more than {MAX_REFERENCES} deep"))
 }
 
 /// An output's type, and whether null is a value of it.
 pub(crate) fn output_type(template: &Template, declared: &Value) -> Result<(ParameterType, bool), String> {
-    let definitions = template.section("definitions").cloned().unwrap_or_default();
-    let schema = resolved(declared, &definitions)?;
+    let schema = resolved(declared, template.section("definitions").unwrap_or(&Value::Null))?;
     let nullable = member(&schema, "nullable").and_then(Value::as_bool).unwrap_or(false);
     match member(&schema, "type").and_then(Value::as_str) {
         Some(kind) => ParameterType::of(kind).map(|kind| (kind, nullable)).ok_or_else(|| format!("'{kind}' is no type of an output")),
@@ -475,12 +512,13 @@ pub(crate) fn output_type(template: &Template, declared: &Value) -> Result<(Para
 }
 
 /// Notes where a value does not fit a type.
-fn conform(value: &Value, schema: &Value, definitions: &Value, at: String, depth: usize, found: &mut Vec<(String, String)>) {
+fn conform(value: &Value, schema: &Value, definitions: &Value, at: String, depth: usize, found: &mut Mismatches) {
     let schema = match resolved(schema, definitions) {
         Ok(schema) => schema,
         Err(problem) => return found.push((at, problem)),
     };
-    if depth > super::document::MAX_DEPTH {
+    let copied = if matches!(schema, Cow::Owned(_)) { weight(&schema) / 64 } else { 0 };
+    if depth > super::document::MAX_DEPTH || !found.takes(1 + copied) {
         return;
     }
     let nullable = member(&schema, "nullable").and_then(Value::as_bool).unwrap_or(false);
@@ -522,14 +560,7 @@ fn is_nullable(schema: &Value, definitions: &Value) -> bool {
     resolved(schema, definitions).is_ok_and(|schema| member(&schema, "nullable").and_then(Value::as_bool).unwrap_or(false))
 }
 
-fn conform_object(
-    map: &Map<String, Value>,
-    schema: &Value,
-    definitions: &Value,
-    at: &str,
-    depth: usize,
-    found: &mut Vec<(String, String)>,
-) {
+fn conform_object(map: &Map<String, Value>, schema: &Value, definitions: &Value, at: &str, depth: usize, found: &mut Mismatches) {
     let variant = member(schema, "discriminator").and_then(|discriminator| {
         let tag = member(discriminator, "propertyName").and_then(Value::as_str).and_then(|name| get(map, name)).and_then(Value::as_str)?;
         member(discriminator, "mapping").and_then(|mapping| member(mapping, tag))

@@ -13,7 +13,7 @@ use self::builder::{Layout, build, order};
 use super::{
     Context, Document, Finding, ResourceGroup, Runtime,
     declare::{ParameterType, Template, parameter_values},
-    evaluate::{Argument, Evaluator, Frame, Place, Scope, Turn},
+    evaluate::{Argument, Evaluator, Frame, Place, Scope, Turn, weight},
     fault::{Budget, Fault},
     functions::{describe, member},
     path::{self, Trail},
@@ -359,6 +359,8 @@ impl Deployment {
             Some(mode) => frame.value(mode, &Trail::Start(&path).key("mode")).map_err(one)?.as_str().unwrap_or("Incremental").to_owned(),
             None => "Incremental".to_owned(),
         };
+        // The template is read once for every turn of a loop over it.
+        self.scope.budget.charge(weight(properties)).map_err(one)?;
         let template = match (member(properties, "template"), member(properties, "templateLink")) {
             (Some(template), _) => {
                 let base = path::join(&path, "template");
@@ -377,7 +379,7 @@ impl Deployment {
         let scope = if inner {
             let mut findings = template.check_parameters(&parameters);
             findings.retain(|finding| {
-                !given.iter().any(|(name, argument)| matches!(argument, Argument::Unknown(_)) && finding.path.to_lowercase().contains(name))
+                !given.iter().any(|(name, argument)| !matches!(argument, Argument::Value(_)) && finding.path.to_lowercase().contains(name))
             });
             let missing = template.missing_parameters(&parameters).into_iter();
             let missing = missing.filter(|parameter| !given.contains_key(&parameter.name.to_lowercase()));
@@ -453,7 +455,11 @@ impl Deployment {
                     evaluated.insert(name.clone(), value);
                 }
                 Err(fault) if fault.is_unresolved() && evaluator.unresolved.is_some() => {
-                    given.insert(name.to_lowercase(), Argument::Unknown(fault.into_finding().message));
+                    let argument = match member(value, "value").and_then(Value::as_str) {
+                        Some(expression) => Argument::Later(expression.to_owned()),
+                        None => Argument::Unknown(fault.into_finding().message),
+                    };
+                    given.insert(name.to_lowercase(), argument);
                 }
                 Err(fault) => return Err(fault),
             }

@@ -69,7 +69,8 @@ impl Document {
         let text = decode(bytes)?;
         let mut parser = Parser { text: &text, at: 0, depth: 0, tolerant, path: Vec::new(), duplicates: Vec::new() };
         let (value, root) = parser.document()?;
-        let duplicates = parser.duplicates.into_iter().map(|(path, at)| (path, position_of(&text, at))).collect();
+        let duplicates =
+            parser.duplicates.into_iter().take(super::fault::MAX_FINDINGS).map(|(path, at)| (path, position_of(&text, at))).collect();
         Ok(Self { value, root: Some(root), duplicates, text, included: Vec::new() })
     }
 

@@ -14,7 +14,7 @@ use super::{
     declare::Template,
     deployment::Index,
     expression::{Accessor, Call, Expression, Text, classify},
-    fault::{Budget, Fault},
+    fault::{Budget, Fault, MAX_FINDINGS},
     functions::{Arguments, Run, describe, get, signature},
     path::{self, Trail},
 };
@@ -32,6 +32,8 @@ pub(crate) enum Argument {
     Value(Value),
     /// A value that is not known here, and why.
     Unknown(String),
+    /// A value that an expression of the outer template will have, which is not known here.
+    Later(String),
 }
 
 /// The names that a template's expressions see, and their values as far as they were asked for.
@@ -223,6 +225,9 @@ impl<'f> Frame<'f> {
                 self.charge(weight)?;
                 Ok(value)
             }
+            Err(fault) if fault.is_unresolved() && self.evaluator.unresolved.is_some() && self.place == Place::During => {
+                self.leave(text, fault)
+            }
             Err(fault) => {
                 let fault = fault.placed(&self.scope.template.document, &|| trail.to_string());
                 self.leave(text, fault)
@@ -236,11 +241,28 @@ impl<'f> Frame<'f> {
         let (Some(noted), Place::During) = (evaluator.unresolved, self.place) else { return Err(fault) };
         match evaluator.faults {
             _ if fault.is_unresolved() => {}
-            Some(faults) => faults.borrow_mut().push(fault),
+            Some(faults) if faults.borrow().len() < MAX_FINDINGS => faults.borrow_mut().push(fault),
+            Some(_) => return Err(fault),
             None => return Err(fault),
         }
+        let text = self.origin(text).unwrap_or(text);
         noted.borrow_mut().insert(text.to_owned());
         Ok(Value::String(text.to_owned()))
+    }
+
+    /// The expression of the outer template that an expression hands on, when it is nothing but a parameter.
+    fn origin(&self, text: &str) -> Option<&'f str> {
+        let Text::Expression(expression) = classify(text) else { return None };
+        let parsed = self.scope.template.expression(expression).ok()?;
+        let Expression::Call(call) = parsed.as_ref() else { return None };
+        let (Some("parameters"), [Expression::Text(name)]) = (call.function.map(|function| function.name), call.arguments.as_slice())
+        else {
+            return None;
+        };
+        match self.scope.arguments.get(&name.to_lowercase()) {
+            Some(Argument::Later(expression)) => Some(expression),
+            _ => None,
+        }
     }
 
     /// An expression's value.
@@ -352,6 +374,7 @@ impl<'f> Frame<'f> {
         match self.scope.arguments.get(&key) {
             Some(Argument::Value(value)) => return Ok(Cow::Borrowed(value)),
             Some(Argument::Unknown(why)) => return Err(Fault::unresolved(why.clone())),
+            Some(Argument::Later(expression)) => return Err(Fault::unresolved(format!("'{expression}' is not known here"))),
             None => {}
         }
         if let Some(value) = self.scope.parameters[index].get() {

@@ -7,6 +7,9 @@ use super::{Finding, Position};
 /// The work that one deployment's evaluation may take, in bytes produced. An honest template stays below a hundredth.
 const WORK: u64 = 128 << 20;
 
+/// How many findings are told of one template: each costs a look through the file for its place.
+pub(crate) const MAX_FINDINGS: usize = 100;
+
 /// Why there is no value.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault(Box<Detail>);

@@ -56,24 +56,30 @@ struct Inliner<'l, 'c> {
 type Included = (String, String, Document);
 
 impl Inliner<'_, '_> {
-    fn document(&mut self, mut document: Document) -> Document {
+    fn document(&mut self, document: Document) -> Document {
         let mut value = document.value().clone();
         let mut included = Vec::new();
-        self.template(&mut value, &document, "", &mut included);
+        let shared = Arc::new(document);
+        self.template(&mut value, &shared, "", &mut included);
+        let mut document = Arc::unwrap_or_clone(shared);
         document.include(value, included);
         document
     }
 
     /// A template, in a document: the links of its resources and of the templates nested in it.
-    fn template(&mut self, template: &mut Value, document: &Document, base: &str, included: &mut Vec<Included>) {
-        let (read, _) = Template::read(Arc::new(document.clone()), base.to_owned(), template.clone());
+    fn template(&mut self, template: &mut Value, document: &Arc<Document>, base: &str, included: &mut Vec<Included>) {
+        // The declarations are read only where a link may need them.
+        if !template.to_string().contains("Link\"") {
+            return;
+        }
+        let (read, _) = Template::read(document.clone(), base.to_owned(), template.clone());
         let scope = scope(Arc::new(read), self.stack.last().map_or("", String::as_str));
         if let Some(resources) = template.get_mut("resources") {
             self.resources(resources, &path::join(base, "resources"), document, &scope, included);
         }
     }
 
-    fn resources(&mut self, resources: &mut Value, base: &str, document: &Document, scope: &Scope, included: &mut Vec<Included>) {
+    fn resources(&mut self, resources: &mut Value, base: &str, document: &Arc<Document>, scope: &Scope, included: &mut Vec<Included>) {
         let each: Vec<(String, &mut Value)> = match resources {
             Value::Array(items) => items.iter_mut().enumerate().map(|(index, item)| (path::at(base, index), item)).collect(),
             Value::Object(map) => map.iter_mut().map(|(key, item)| (path::join(base, key), item)).collect(),
@@ -97,7 +103,7 @@ impl Inliner<'_, '_> {
         &mut self,
         properties: &mut Map<String, Value>,
         base: &str,
-        document: &Document,
+        document: &Arc<Document>,
         scope: &Scope,
         included: &mut Vec<Included>,
     ) {
@@ -134,7 +140,7 @@ impl Inliner<'_, '_> {
     }
 
     /// The file behind a link, when it stands below our folder.
-    fn linked(&mut self, link: &Value, at: &str, document: &Document, scope: &Scope) -> Option<(String, Document)> {
+    fn linked(&mut self, link: &Value, at: &str, document: &Arc<Document>, scope: &Scope) -> Option<(String, Document)> {
         let mut refuse = |code: &'static str, message: String| self.findings.push(Finding::at(document, at, code, message));
         let file = match below(link, at, scope)? {
             Ok(file) => file,

@@ -246,6 +246,16 @@ fn nested_deployments_have_the_scope_they_ask_for() {
 }
 
 #[test]
+fn what_a_nested_deployment_is_given_later_is_listed_as_the_outer_template_writes_it() {
+    let mut template = nesting("inner");
+    template["resources"][0]["properties"]["parameters"]["p"]["value"] = json!("[reference('/x', '2020-01-01').y]");
+    let evaluation = right(template, json!({}));
+    let unresolved: Vec<(&str, &str)> = evaluation.unresolved.iter().map(|each| (each.path.as_str(), each.expression.as_str())).collect();
+    let expression = "[reference('/x', '2020-01-01').y]";
+    assert_eq!(unresolved, [("resources[0].properties.p", expression), ("outputs.o.value", expression)]);
+}
+
+#[test]
 fn what_only_a_deployment_knows_stays_listed() {
     let evaluation = right(
         json!({

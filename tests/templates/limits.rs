@@ -91,6 +91,28 @@ fn depth_is_bounded_everywhere() {
 }
 
 #[test]
+fn many_faults_are_told_as_far_as_that_helps() {
+    let started = Instant::now();
+    let wrong: Vec<Value> = (0..20_000).map(|index| json!(format!("[nosuch{index}()]"))).collect();
+    let dangling: Vec<Value> = (0..20_000).map(|index| json!(format!("gone{index}"))).collect();
+    let template = json!({"resources": [
+        {"type": "A.B/c", "apiVersion": "2020-01-01", "name": "[concat('a', copyIndex())]", "copy": {"name": "l", "count": 700}, "properties": wrong},
+        {"type": "A.B/c", "apiVersion": "2020-01-01", "name": "b", "dependsOn": dangling},
+    ]});
+    let document = Document::parse(template.to_string().as_bytes()).unwrap();
+    let checked = template::check(&document, &context(), &template::CheckOptions::default());
+    assert_eq!(checked.errors.len(), 100);
+    let first = refusal(&template);
+    assert!(first.contains("'gone0'"), "{first}");
+    let twice = format!("{{{}\"a\": 1}}", "\"a\": 1,".repeat(20_000));
+    assert_eq!(Document::parse(twice.as_bytes()).unwrap().duplicates().len(), 100);
+    let open: Vec<Value> = (0..20_000).map(|_| json!("[reference('/x', '2020-01-01').y]")).collect();
+    let template = json!({"resources": [{"type": "A.B/c", "apiVersion": "2020-01-01", "name": "b", "properties": open}]});
+    assert_eq!(evaluated(&template.to_string(), json!({})).unwrap().unresolved.len(), 20_000);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[test]
 fn files_are_read_as_people_write_them() {
     let text = "// a comment\n{ /* another */ \"a\": 12345678901234567890.10, \"b\": [1, 2,], \"c\": \"two\nlines\", \"e\": \"\\u00e9\\ud83d\\ude00\", }";
     let plain = Document::parse(text.as_bytes()).unwrap();

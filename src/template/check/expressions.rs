@@ -117,6 +117,9 @@ impl Walk<'_> {
     }
 
     fn error(&mut self, trail: &Trail<'_>, offset: usize, message: String) {
+        if self.checked.full() {
+            return;
+        }
         let path = trail.to_string();
         let document = &self.template.document;
         let position = document.position_within(&path, Some(offset));
@@ -136,6 +139,10 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, call: &Call, trail: &Trail<'_>) {
+        // Looking for the nearest name costs more than all the rest.
+        if self.checked.full() {
+            return;
+        }
         let given = call.arguments.len();
         if let Some(namespace) = &call.namespace {
             let name = format!("{namespace}.{}", call.name);

@@ -2,7 +2,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashSet},
+    collections::{BTreeSet, BinaryHeap, HashMap, HashSet},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -12,9 +13,9 @@ use super::{DEPLOYMENTS, Deployment, Index, OWN, Resource, inner_scope, target};
 use crate::template::{
     Context, Finding,
     declare::Template,
-    evaluate::{Evaluator, Frame, MAX_COPIES, Place, Scope, Turn},
-    expression::{Text, classify},
-    fault::Fault,
+    evaluate::{Evaluator, Frame, MAX_COPIES, Place, Scope, Turn, weight},
+    expression::{Expression, Text, classify},
+    fault::{Fault, MAX_FINDINGS},
     functions::{describe, implied, member, nearest, resource_id},
     offline::Offline,
     path::{self, Trail},
@@ -95,7 +96,15 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether so much is wrong already that more would help nobody.
+    fn full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
     fn wrong(&mut self, path: &str, message: impl Into<String>) {
+        if self.full() {
+            return;
+        }
         let finding = self.layout.scope.template.finding(path, message);
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
@@ -109,7 +118,7 @@ impl Builder<'_> {
             return;
         }
         let finding = fault.into_finding();
-        if !self.findings.contains(&finding) {
+        if !self.full() && !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
     }
@@ -141,6 +150,10 @@ impl Builder<'_> {
         // More than the limit are not looked at one by one.
         if self.index.resources.len() > usize::try_from(MAX_COPIES).unwrap_or(usize::MAX) {
             return;
+        }
+        // A child is looked at once for every turn of its parent's loop.
+        if let Err(fault) = self.layout.scope.budget.charge(weight(declared.json)) {
+            return self.fault(fault);
         }
         let json = Arc::new(declared.json.clone());
         let Some(copy) = member(declared.json, "copy") else { return self.one(declared, &json, parent, turns, None) };
@@ -368,10 +381,14 @@ impl Builder<'_> {
     fn connect(&mut self) {
         for (at, waits) in std::mem::take(&mut self.waits).into_iter().enumerate() {
             let mut found: Vec<usize> = std::mem::take(&mut self.index.resources[at].depends_on);
+            let mut seen = HashSet::new();
             for (text, path) in waits {
+                if !seen.insert(text.to_lowercase()) {
+                    continue;
+                }
                 match self.index.all(&text) {
                     Some(others) => found.extend(others),
-                    None if self.incomplete => {}
+                    None if self.incomplete || self.full() => {}
                     None => {
                         let known = self.index.names();
                         let hint = nearest(&text, known.iter().copied());
@@ -382,8 +399,12 @@ impl Builder<'_> {
             self.index.resources[at].depends_on = found;
         }
         // An explicit dependency counts before one that is implied: the latter must not make a circle.
+        // The turns of a loop share their JSON, which is looked through once.
+        let mut asking: HashMap<*const Value, Rc<[Arc<Expression>]>> = HashMap::new();
         for at in 0..self.index.resources.len() {
-            let implied = self.implied(at);
+            let resource = &self.index.resources[at];
+            let found = asking.entry(Arc::as_ptr(&resource.json)).or_insert_with(|| self.asking(resource)).clone();
+            let implied = self.implied(at, &found);
             let resource = &mut self.index.resources[at];
             resource.depends_on.extend(implied);
             resource.depends_on.sort_unstable();
@@ -391,22 +412,29 @@ impl Builder<'_> {
         }
     }
 
-    fn implied(&self, at: usize) -> Vec<usize> {
-        let resource = &self.index.resources[at];
-        let mut texts = Vec::new();
-        let frame = Frame { index: Some(&self.index), ..self.frame(&resource.turns) };
+    /// The expressions of a resource that may ask about another one.
+    fn asking(&self, resource: &Resource) -> Rc<[Arc<Expression>]> {
+        let mut found = Vec::new();
         let inner = inner_scope(&resource.json);
         for (key, value) in resource.json.as_object().into_iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str())) {
             if !(resource.is_deployment() && key.eq_ignore_ascii_case("properties")) {
-                asked(&frame, value, &mut texts);
+                asking(&self.layout.scope.template, value, &mut found);
                 continue;
             }
             for (key, value) in value.as_object().into_iter().flatten() {
                 if !(key.eq_ignore_ascii_case("template") && inner) {
-                    asked(&frame, value, &mut texts);
+                    asking(&self.layout.scope.template, value, &mut found);
                 }
             }
         }
+        found.into()
+    }
+
+    /// The resources that a resource waits for because it asks about them.
+    fn implied(&self, at: usize, asking: &[Arc<Expression>]) -> Vec<usize> {
+        let resource = &self.index.resources[at];
+        let frame = Frame { index: Some(&self.index), ..self.frame(&resource.turns) };
+        let texts: BTreeSet<String> = asking.iter().flat_map(|expression| implied(&frame, expression)).collect();
         let mut found = Vec::new();
         for text in texts {
             let by_id = text.starts_with('/');
@@ -424,7 +452,8 @@ impl Builder<'_> {
     fn leads(&self, from: usize, to: usize) -> bool {
         let (mut seen, mut next) = (HashSet::new(), vec![from]);
         while let Some(at) = next.pop() {
-            if at == to {
+            // Out of work it counts as leading there: then nothing is added.
+            if at == to || self.layout.scope.budget.charge(8).is_err() {
                 return true;
             }
             if seen.insert(at) {
@@ -435,20 +464,20 @@ impl Builder<'_> {
     }
 }
 
-/// Notes what the expressions of a value ask about.
-fn asked(frame: &Frame<'_>, value: &Value, texts: &mut Vec<String>) {
+/// Notes the expressions of a value that ask about resources.
+fn asking(template: &Template, value: &Value, found: &mut Vec<Arc<Expression>>) {
     match value {
-        Value::String(text)
-            if text.contains("reference") || text.contains("list") || text.contains("References") || text.contains("Reference") =>
-        {
-            if let Text::Expression(text) = classify(text)
-                && let Ok(expression) = frame.scope.template.expression(text)
+        Value::String(text) => {
+            let lower = text.to_ascii_lowercase();
+            if (lower.contains("reference") || lower.contains("list"))
+                && let Text::Expression(text) = classify(text)
+                && let Ok(expression) = template.expression(text)
             {
-                texts.extend(implied(frame, &expression));
+                found.push(expression);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| asked(frame, item, texts)),
-        Value::Object(map) => map.values().for_each(|item| asked(frame, item, texts)),
+        Value::Array(items) => items.iter().for_each(|item| asking(template, item, found)),
+        Value::Object(map) => map.values().for_each(|item| asking(template, item, found)),
         _ => {}
     }
 }
