@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::{npm, shell};
 use manifest::Task;
+use wasm::Tasks;
 
 /// The version of the extension and of every task: the workspace's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -41,14 +42,15 @@ struct TaskSize {
 pub fn run() -> Result<()> {
     npm::install()?;
     let tasks = manifest::read_all(shell::root())?;
-    let engine = wasm::build()?;
+    let (large, small) = (wasm::build(Tasks::All)?, wasm::build(Tasks::WithoutTemplates)?);
     let dist = shell::root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).context("failed to empty dist")?;
     }
     let mut sizes = Vec::new();
     for task in &tasks {
-        sizes.push(write_task(&dist.join("tasks").join(&task.name), task, &engine)?);
+        let engine = if task.deploys_templates() { &large } else { &small };
+        sizes.push(write_task(&dist.join("tasks").join(&task.name), task, engine)?);
     }
     let vsix = dist.join("dtl-tasks.vsix");
     extension::create(&tasks, &dist.join("tasks"), &vsix)?;

@@ -29,6 +29,12 @@ impl Task {
     pub fn icon(&self) -> PathBuf {
         shell::root().join("icons").join(format!("{}.svg", self.stem))
     }
+
+    /// Whether the task deploys templates: those, and no others, take template parameters or the image factory's configuration.
+    pub fn deploys_templates(&self) -> bool {
+        let is_for_templates = |input: &Value| input["name"] == "ParameterOverrides" || input["name"] == "ConfigurationLocation";
+        array(&self.manifest, "inputs").iter().any(is_for_templates)
+    }
 }
 
 /// Reads and merges all manifests, in the order of their files' names.

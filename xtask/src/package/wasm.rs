@@ -26,7 +26,16 @@ const FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// The two files that every task shares.
+/// Which tasks an engine runs.
+#[derive(Clone, Copy)]
+pub enum Tasks {
+    /// All of them.
+    All,
+    /// Those that deploy no template: the template language is a third of the engine.
+    WithoutTemplates,
+}
+
+/// The two files that tasks share.
 pub struct Engine {
     /// `index.js`, complete.
     pub script: PathBuf,
@@ -34,12 +43,15 @@ pub struct Engine {
     pub wasm: PathBuf,
 }
 
-/// Builds the engine.
-pub fn build() -> Result<Engine> {
+/// Builds an engine.
+pub fn build(tasks: Tasks) -> Result<Engine> {
     ensure_target()?;
-    let work = shell::target().join("package");
+    let work = shell::target().join("package").join(match tasks {
+        Tasks::All => "all",
+        Tasks::WithoutTemplates => "without-templates",
+    });
     fs::create_dir_all(&work)?;
-    compile()?;
+    compile(tasks)?;
     bind(&shell::target().join(TARGET).join("wasm/dtl.wasm"), &work)?;
     let wasm = work.join("optimized.wasm");
     optimize(&work.join(FILE_NAME), &wasm)?;
@@ -58,9 +70,12 @@ pub fn ensure_target() -> Result<()> {
         .context("Rust's WebAssembly target is missing; without rustup, install it as your system does")
 }
 
-fn compile() -> Result<()> {
+fn compile(tasks: Tasks) -> Result<()> {
     let mut command = shell::cargo();
     command.args(["rustc", "--quiet", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm", "--target", TARGET]);
+    if matches!(tasks, Tasks::WithoutTemplates) {
+        command.arg("--no-default-features");
+    }
     shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths()))
 }
 
