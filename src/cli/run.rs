@@ -104,14 +104,17 @@ fn pointed(name: &str, text: &str, fault: &Fault) -> String {
     message
 }
 
-/// Shows what came of a run: steps, outputs, issues, summaries, and the result last.
+/// Shows what came of a run: summaries, steps, outputs, issues, and the result last. A single step has just said most of that.
 pub fn show_report(console: &Console, report: &Report) {
-    if report.steps.len() > 1 {
+    let several = report.steps.len() > 1;
+    if several {
         show_summaries(console, report);
         show_steps(console, report);
     }
     show_outputs(console, report);
-    show_issues(console, report);
+    if several {
+        show_issues(console, report);
+    }
     let closing = format!("{} the run {} in {}", report.result.sign(), report.result.closing_words(), spoken(report.duration));
     console.line(&closing, report.result.tone());
 }
