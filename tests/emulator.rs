@@ -9,4 +9,5 @@ mod environments;
 mod images;
 mod machines;
 mod manners;
+mod seeds;
 mod sign_in;

@@ -262,6 +262,10 @@ fn operation_status(world: &World, call: &Call<'_>, name: &str) -> Result<Reply,
 /// POST to a resource.
 fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, action: &str) -> Result<Reply, ApiError> {
     let body = parse_object(&call.request.body)?;
+    if action == "evaluatepolicies" {
+        require_lab(world, id)?;
+        return Ok(Reply::ok(&plain::evaluate_policies(&body)));
+    }
     let resource = world.store.get(&id.key()).ok_or_else(|| not_found(id))?;
     let operation = match (resource.type_name.as_str(), action) {
         ("Microsoft.DevTestLab/labs", _) => lab::act(world, call, id, &resource, action, &body)?,
@@ -270,6 +274,17 @@ fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, action: &str) -> Result<Rep
             Acted::Answer(artifact::generate_template(&resource, &body))
         }
         ("Microsoft.DevTestLab/labs/schedules" | "Microsoft.DevTestLab/schedules", "listapplicable") => Acted::Answer(json!({"value": []})),
+        (
+            "Microsoft.DevTestLab/labs/schedules"
+            | "Microsoft.DevTestLab/schedules"
+            | "Microsoft.DevTestLab/labs/virtualMachines/schedules",
+            "execute",
+        ) => {
+            let operation = world.begin();
+            operation.finish(Ok(()));
+            Acted::Started(operation)
+        }
+        ("Microsoft.DevTestLab/labs/notificationChannels", "notify") => Acted::Answer(json!({})),
         _ => Acted::Unknown,
     };
     match operation {

@@ -2,6 +2,7 @@
 
 pub mod generic;
 pub mod group;
+pub mod tags;
 
 use std::sync::Arc;
 
@@ -70,6 +71,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
             vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
                 "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})],
         ),
+        ("GET", ["providers", _, "operations"]) => page::values(world, call, Vec::new()),
         ("GET", ["subscriptions"]) => page::list(world, call, &world.store.members("/subscriptions"), shown),
         ("GET", ["subscriptions", _]) => {
             world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call))

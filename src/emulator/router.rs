@@ -101,6 +101,9 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
     // Whoever changes something holds the gate.
     let _gate = (!matches!(call.method(), "GET" | "HEAD")).then(|| world.gate());
     match lower.as_slice() {
+        [scope @ .., "providers", "microsoft.resources", "tags", "default"] if !scope.is_empty() => {
+            resources::tags::serve(world, call, &segments[..scope.len()])
+        }
         ["subscriptions", _, "providers", _, _, ..] => target(world, call, segments[1], None, &segments[3..]),
         ["subscriptions", _, "resourcegroups", _, "providers", _, _, ..] => {
             target(world, call, segments[1], Some(segments[3]), &segments[5..])

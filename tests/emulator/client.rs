@@ -56,7 +56,6 @@ pub struct Azure {
     pub emulator: Emulator,
     pub http: Client,
     pub token: String,
-    _folder: tempfile::TempDir,
 }
 
 impl Azure {
@@ -76,10 +75,15 @@ impl Azure {
             path
         });
         let emulator = emulator::start(Options { seed: path, speed, ..Options::default() }).await.expect("the emulator starts");
+        Self::over(emulator).await
+    }
+
+    /// A client that is signed in to a running emulator.
+    pub async fn over(emulator: Emulator) -> Self {
         let pem = fs::read(&emulator.ready().ca_file).expect("the authority's certificate");
         let certificate = Certificate::from_pem(&pem).expect("a certificate");
         let http = Client::builder().tls_certs_only([certificate]).build().expect("a client");
-        let mut azure = Self { emulator, http, token: String::new(), _folder: folder };
+        let mut azure = Self { emulator, http, token: String::new() };
         azure.token = azure.sign_in().await;
         azure
     }

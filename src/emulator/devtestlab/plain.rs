@@ -67,6 +67,12 @@ fn check_parent(world: &World, id: &Id) -> Result<(), ApiError> {
     if by_itself || world.store.contains(&parent.key()) { Ok(()) } else { Err(ApiError::parent_not_found(&parent.to_string())) }
 }
 
+/// No policy of the emulator's is ever violated.
+pub fn evaluate_policies(body: &Value) -> Value {
+    let asked = body["policies"].as_array().map_or(0, Vec::len);
+    json!({"results": vec![json!({"hasError": false, "policyViolations": []}); asked]})
+}
+
 /// Removes a resource and what is below it.
 pub fn delete(world: &World, id: &Id) {
     for below in world.store.below(&format!("{}/", id.key())) {

@@ -30,7 +30,8 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
     }
 }
 
-fn id_of(target: &Target) -> Id {
+/// The id of a target, with the type's own casing.
+pub fn id_of(target: &Target) -> Id {
     let pairs = target.rest.chunks(2).filter(|pair| pair.len() == 2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     let id = Id { scope: target.scope(), namespace: target.namespace.clone(), pairs };
     proper(&id)
