@@ -10,7 +10,7 @@ use crate::{
 /// Why a task did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Inputs are wrong; nothing was sent. All that is wrong is listed.
+    /// Inputs are wrong. All that is wrong is listed, and nothing was begun.
     #[error("{}", .0.join("; "))]
     Inputs(Vec<String>),
     /// A request or an operation failed.
@@ -95,7 +95,7 @@ impl Error {
                 }
                 match problems.as_slice() {
                     [problem] => problem.clone(),
-                    problems => format!("{} inputs are wrong; nothing was sent to Azure", problems.len()),
+                    problems => format!("{} problems with the inputs", problems.len()),
                 }
             }
             Self::Azure { source, notes, .. } => {
