@@ -149,7 +149,7 @@ impl Configuration {
 
     /// The golden image of this path.
     pub fn image(&self, path: &ImagePath) -> Option<&GoldenImage> {
-        self.images.iter().find(|image| image.path == *path)
+        self.images.binary_search_by(|image| image.path.cmp(path)).ok().map(|index| &self.images[index])
     }
 }
 

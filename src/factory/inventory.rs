@@ -2,7 +2,7 @@
 
 pub(super) mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -164,6 +164,11 @@ impl Lab {
     /// The image of this name.
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.name.eq_ignore_ascii_case(name))
+    }
+
+    /// All images by name in lower case, for many look-ups.
+    pub fn images_by_name(&self) -> HashMap<String, &Image> {
+        self.images.iter().map(|image| (image.name.to_lowercase(), image)).collect()
     }
 
     /// What uses an image.

@@ -8,7 +8,7 @@ use super::{Build, Capture, Distribute, Kept, Options, Plan, Problem, Scope, lab
 use crate::factory::{
     configuration::{Configuration, Receiver},
     golden_image::GoldenImage,
-    inventory::{Image, Inventory, Lab, State, Vm},
+    inventory::{Image, Inventory, Lab, State, Target, Vm},
     names::{ImagePath, image_name, vm_names},
 };
 
@@ -111,8 +111,10 @@ pub(super) fn plan_distribution(
         paths.iter().filter_map(|path| Some((path.clone(), newest_good(&inventory.factory, path)?.name.clone()))).collect()
     };
     for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+        let there = target.lab.as_ref().map(Lab::images_by_name).unwrap_or_default();
         for (path, image) in sources.iter().filter(|(path, _)| receiver.lists(path)) {
-            distribute(plan, inventory, &target.id, target.lab.as_ref(), path, image);
+            let there = there.get(&image.to_lowercase()).copied();
+            distribute(plan, inventory, target, there, path, image);
         }
         if options.scope == Scope::Distribute {
             warn_of_images_to_come(plan, receiver, paths, &sources);
@@ -135,10 +137,12 @@ fn newest_good<'a>(factory: &'a Lab, path: &ImagePath) -> Option<&'a Image> {
     good.max_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)))
 }
 
-fn distribute(plan: &mut Plan, inventory: &Inventory, id: &str, lab: Result<&Lab, &String>, path: &ImagePath, image: &str) {
+/// Plans one copy; `there` is the image of that name which the lab has.
+fn distribute(plan: &mut Plan, inventory: &Inventory, target: &Target, there: Option<&Image>, path: &ImagePath, image: &str) {
+    let id = target.id.as_str();
     let problem =
         |error: String| Problem { image_path: Some(path.clone()), image: Some(image.to_owned()), lab: Some(id.to_owned()), error };
-    let lab = match lab {
+    let lab = match &target.lab {
         Ok(lab) => lab,
         Err(error) => return plan.problems.push(problem(error.clone())),
     };
@@ -149,7 +153,7 @@ fn distribute(plan: &mut Plan, inventory: &Inventory, id: &str, lab: Result<&Lab
     let mut kept = |reason: &str| {
         plan.kept.push(Kept { image: Some(image.to_owned()), vm: None, lab: id.to_owned(), reason: reason.to_owned() });
     };
-    let reason = match lab.image(image) {
+    let reason = match there {
         None => format!("the lab lists '{path}' and does not have it"),
         Some(there) if there.tags.image_path.as_ref() != Some(path) => {
             let error = format!("the lab has an image '{image}' that the factory did not make: rename or delete it");

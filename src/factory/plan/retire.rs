@@ -91,6 +91,7 @@ fn retire(
 ) {
     let later = with_arrivals(plan, lab, is_factory, now);
     let id = lab.id.to_string();
+    let told: BTreeSet<String> = plan.kept.iter().filter(|kept| kept.lab == id).filter_map(|kept| kept.image.clone()).collect();
     let mut deleted = 0;
     for (image, verdict) in lab.images.iter().zip(verdicts(&later, options.retention, listing)) {
         match (verdict, &image.tags.image_path) {
@@ -98,13 +99,10 @@ fn retire(
                 deleted += 1;
                 plan.retire.push(Retire { image: image.name.clone(), lab: id.clone(), image_path: path.clone(), reason });
             }
-            (Verdict::Kept(reason), _) => {
-                let is_told = plan.kept.iter().any(|kept| kept.lab == id && kept.image.as_deref() == Some(&image.name));
-                if !is_told {
-                    plan.kept.push(Kept { image: Some(image.name.clone()), vm: None, lab: id.clone(), reason });
-                }
+            (Verdict::Kept(reason), _) if !told.contains(&image.name) => {
+                plan.kept.push(Kept { image: Some(image.name.clone()), vm: None, lab: id.clone(), reason });
             }
-            (Verdict::Retired(_), None) => {}
+            (Verdict::Kept(_), _) | (Verdict::Retired(_), None) => {}
         }
     }
     let images = later.images.iter().filter(|image| image.tags.image_path.is_some()).count();
@@ -126,7 +124,8 @@ fn with_arrivals(plan: &Plan, lab: &Lab, is_factory: bool, now: OffsetDateTime) 
     let captured = plan.capture.iter().filter(|_| is_factory).map(|capture| (&capture.image, &capture.image_path));
     let copied = plan.distribute.iter().filter(|copy| lab.id.as_str().eq_ignore_ascii_case(&copy.lab));
     let arrivals = captured.chain(copied.map(|copy| (&copy.image, &copy.image_path)));
-    let arrivals = arrivals.filter(|(name, _)| lab.image(name).is_none()).map(|(name, path)| Image {
+    let there = lab.images_by_name();
+    let arrivals = arrivals.filter(|(name, _)| !there.contains_key(&name.to_lowercase())).map(|(name, path)| Image {
         name: name.clone(),
         id: format!("{}/customimages/{name}", lab.id),
         tags: Tags { image_path: Some(path.clone()), ..Tags::default() },

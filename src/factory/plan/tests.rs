@@ -6,7 +6,9 @@ use time::macros::datetime;
 
 use super::*;
 use crate::factory::{
+    configuration::Receiver,
     configuration::tests::{labs as labs_json, read, template},
+    golden_image::GoldenImage,
     inventory::{Backing, Image, State, Tags, Target, Vm},
 };
 
@@ -173,4 +175,58 @@ fn an_empty_folder_of_golden_images_retires_nothing() {
     one.images.push(image("one", "last", "Win2016/Datacenter.json", 7));
     let plan = plan(&configuration, &inventory(lab("factory"), vec![one]), &options(Scope::Retire), NOW);
     assert_eq!((plan.retire.len(), plan.problems.len()), (0, 1));
+}
+
+/// Each lab holds the last three images of each golden image, of which one goes when the new one has come.
+#[test]
+fn many_golden_images_in_many_labs_are_planned_whole() {
+    const IMAGES: usize = 200;
+    const LABS: usize = 20;
+    let names: Vec<String> = (0..LABS).map(|lab| format!("lab{lab}")).collect();
+    let mut configuration = configuration();
+    let model = configuration.images[0].clone();
+    let path = |image: usize| ImagePath::parse(&format!("folder{}/image{image:04}.json", image % 10)).unwrap();
+    configuration.images = (0..IMAGES).map(|image| GoldenImage { path: path(image), ..model.clone() }).collect();
+    configuration.images.sort_by(|one, other| one.path.cmp(&other.path));
+    let model = configuration.labs[0].clone();
+    let folders: Vec<_> = (0..10).filter_map(|folder| ImagePath::parse(&format!("folder{folder}"))).collect();
+    configuration.labs =
+        names.iter().map(|name| Receiver { lab_name: name.clone(), image_paths: folders.clone(), ..model.clone() }).collect();
+    let filled = |name: &str| {
+        let images = (0..IMAGES * 3).map(|index| {
+            let path = path(index % IMAGES);
+            image(name, &format!("old{index}"), path.as_str(), i64::try_from(1 + index / IMAGES).unwrap())
+        });
+        Lab { images: images.collect(), ..lab(name) }
+    };
+    let inventory = inventory(lab("factory"), names.iter().map(|name| filled(name)).collect());
+    let plan = plan(&configuration, &inventory, &Options { retention: 3, ..options(Scope::Run) }, NOW);
+    assert_eq!((plan.build.len(), plan.distribute.len(), plan.retire.len()), (IMAGES, IMAGES * LABS, IMAGES * LABS));
+    assert_eq!((plan.kept.len(), plan.guards.len()), (2 * IMAGES * LABS, 0));
+}
+
+#[test]
+fn the_factorys_image_stays_while_a_copy_stands_on_its_disk() {
+    let path = "Win2016/Datacenter.json";
+    let on_disk = |lab: &str, age: i64| {
+        let mut image = image(lab, &format!("image{age}"), path, age);
+        image.backing.managed_image_id = Some(format!("/disks/{age}").to_uppercase());
+        image
+    };
+    let mut factory = lab("factory");
+    factory.images = (1..=4).map(|age| on_disk("factory", age)).collect();
+    let mut two = lab("two");
+    two.images = vec![on_disk("two", 1), on_disk("two", 3)];
+    two.in_use.insert(two.images[1].id.to_lowercase(), "virtual machine 'web'".into());
+    let retired = |two: Result<Lab, String>| {
+        let mut inventory = inventory(factory.clone(), vec![lab("one"), lab("two")]);
+        inventory.receivers[1].lab = two;
+        let plan = plan(&configuration(), &inventory, &options(Scope::Retire), NOW);
+        plan.retire.into_iter().map(|item| item.image).collect::<Vec<_>>()
+    };
+    assert_eq!(retired(Ok(two.clone())), ["image2", "image4"]);
+    // Nothing uses the copy any longer: both go in one run.
+    two.in_use.clear();
+    assert_eq!(retired(Ok(two)), ["image3", "image2", "image3", "image4"]);
+    assert_eq!(retired(Err("no access".into())), [""; 0]);
 }
