@@ -11,7 +11,7 @@ use std::time::Duration;
 use dtl::agent::Outcome;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Harness, RESOURCE_GROUP, SUBSCRIPTION, Step, seed_with_lab};
+use crate::harness::{Finished, Harness, RESOURCE_GROUP, SUBSCRIPTION, Step, project, seed_with_lab};
 
 const API: &str = "2023-07-03";
 const GALLERY: &str = "AzureComputeGalleryImageDefinition";
@@ -170,3 +170,15 @@ async fn writes(harness: &Harness) -> Vec<String> {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn the_example_runs_as_the_document_says() {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dtl"));
+    command.args(["run", "examples/gallery.yml", "--speed", "3000"]).current_dir(project("")).env("NO_COLOR", "1").kill_on_drop(true);
+    let output = command.output().await.expect("dtl runs");
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{log}\n{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["Publishing the image version 1.0.0", "The image version '1.0.0' is promoted.", "1.0.0 stays: it is the newest"] {
+        assert!(log.contains(line), "{line}\n{log}");
+    }
+}

@@ -87,7 +87,7 @@ impl WaitFor {
         let listed = || targets.iter().map(Region::normalized).collect::<Vec<_>>().join(", ");
         match self {
             Self::Count(count) if *count > targets.len() => {
-                Err(Invalid::new(count.to_string(), format!("the version goes to {} regions only: {}", targets.len(), listed())))
+                Err(Invalid::new(count.to_string(), format!("the version goes to fewer regions: {}", listed())))
             }
             Self::Regions(regions) => match regions.iter().find(|region| !targets.contains(region)) {
                 Some(region) => {
@@ -238,7 +238,7 @@ mod tests {
             ("all", None),
             ("2", None),
             ("East", Some("the version does not go to this region; its regions are westus2, eastus")),
-            ("3", Some("the version goes to 2 regions only: westus2, eastus")),
+            ("3", Some("the version goes to fewer regions: westus2, eastus")),
         ] {
             let found = WaitFor::parse(Some(text)).unwrap().check(&targets).err().map(|wrong| wrong.problem);
             assert_eq!(found.as_deref(), problem, "{text}");

@@ -117,13 +117,20 @@ fn seeded_status(machine: &Resource, group: &str) -> Option<String> {
     codes.filter(|(name, _)| name.eq_ignore_ascii_case(group)).map(|(_, state)| state.to_lowercase()).next_back()
 }
 
-/// The machine's generation: as it was seeded, else `V2` for what only that can be, else `V1`.
+/// The machine's generation: as it was seeded, else by what it was made from.
 pub fn generation(machine: &Resource) -> String {
     let seeded = machine.property("instanceView")["hyperVGeneration"].as_str();
     let secure = machine.property("securityProfile")["securityType"].as_str().is_some_and(|security| security != "Standard");
-    let sku = machine.property("storageProfile")["imageReference"]["sku"].as_str().unwrap_or_default().to_lowercase();
-    let second = secure || ["-g2", "gen2"].iter().any(|mark| sku.contains(mark));
-    seeded.unwrap_or(if second { "V2" } else { "V1" }).to_owned()
+    let image = &machine.property("storageProfile")["imageReference"];
+    let text = |part: &str| image[part].as_str().unwrap_or_default().to_lowercase();
+    seeded.unwrap_or(if secure || is_second_generation(&text("offer"), &text("sku")) { "V2" } else { "V1" }).to_owned()
+}
+
+/// Marketplace images tell their generation by the SKU; newer offers have the second without saying so.
+fn is_second_generation(offer: &str, sku: &str) -> bool {
+    let marked = ["-g2", "gen2"].iter().any(|mark| sku.contains(mark));
+    let newer = ["ubuntu-24_04", "windows-11", "windowsserver2025"].iter().any(|known| offer.contains(known)) || sku.starts_with("2025-");
+    marked || (newer && !sku.contains("gen1"))
 }
 
 fn instance_view(machine: &Resource) -> Value {

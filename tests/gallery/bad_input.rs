@@ -119,7 +119,7 @@ async fn what_only_azure_knows_is_asked_before_anything_is_written() {
         (vec![("DataDisks", format!("0={}", compute("disks/away")))], "data disk at LUN 0: it lies in eastus"),
         (vec![("TargetRegions", "atlantis".to_owned())], "input 'TargetRegions' is 'atlantis': galleries have no region of this name"),
         (vec![("TargetRegions", "eastus=60 westus=60".to_owned())], "input 'TargetRegions' is '121 replicas': a version has at most 100"),
-        (vec![("WaitFor", "3".to_owned())], "input 'WaitFor' is '3': the version goes to 1 regions only: westeurope"),
+        (vec![("WaitFor", "3".to_owned())], "input 'WaitFor' is '3': the version goes to fewer regions: westeurope"),
         (vec![("WaitFor", "eastus".to_owned())], "input 'WaitFor' is 'eastus': the version does not go to this region"),
     ] {
         let step = publish(&harness, "generalized", &image);

@@ -260,7 +260,8 @@ async fn a_failed_region_fails_the_step_with_its_reason_unless_it_is_not_needed(
     harness.faults(&fault("northeurope")).await;
     let failed = publish(&harness, "generalized", &compute("images/image")).input("TargetRegions", regions).run().await;
     assert_eq!(failed.outcome, Outcome::Failed);
-    assert!(failed.errors().join("\n").contains("replication to North Europe failed: no capacity left"), "{failed}");
+    assert!(failed.errors()[0].contains("failed to make the image version '1.0.0': ReplicationFailed: no capacity left"), "{failed}");
+    assert!(failed.log().contains("replication to North Europe failed: no capacity left"), "{failed}");
     harness.faults(&fault("northeurope")).await;
     let enough = publish(&harness, "generalized", &compute("images/image")).input("TargetRegions", regions).input("WaitFor", "2");
     assert_eq!(succeeded(enough.run().await).output("imageVersion"), "1.0.1");

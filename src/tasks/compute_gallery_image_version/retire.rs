@@ -93,8 +93,8 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, retireme
     }
     let message = match (retirement.dry_run, deleted.len()) {
         (_, 0) => format!("No version of '{}' is to be retired.", definition.name()),
-        (true, count) => format!("{count} versions of '{}' would be retired; this was a dry run.", definition.name()),
-        (false, count) => format!("{count} versions of '{}' are retired.", definition.name()),
+        (true, _) => format!("Of '{}' these versions would be retired: {}. This was a dry run.", definition.name(), deleted.join(", ")),
+        (false, _) => format!("Of '{}' these versions are retired: {}.", definition.name(), deleted.join(", ")),
     };
     agent.info(&message);
     Ok(Done::succeeded(message))

@@ -115,7 +115,8 @@ impl Said {
                 session.agent.info(&format!("  {region} ({})", duration(elapsed)));
             }
         }
-        let percent = status.percent(watched.targets).min(99);
+        // A region that fails loses what it had; the bar does not go back.
+        let percent = status.percent(watched.targets).min(99).max(self.percent.unwrap_or(0));
         if self.percent != Some(percent) || self.minute != minute {
             (self.percent, self.minute) = (Some(percent), minute);
             let done = status.regions.iter().filter(|region| region.state.eq_ignore_ascii_case("Completed")).count();
