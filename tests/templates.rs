@@ -223,3 +223,37 @@ fn sample_parameters(template: &Template) -> Map<String, Value> {
     }
     given
 }
+
+/// Runs `dtl template` and answers its exit code and what it prints.
+fn dtl(arguments: &[&str]) -> (i32, Value) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dtl")).arg("template").args(arguments).output().unwrap();
+    let printed = Document::parse(&output.stdout).map(|document| document.value().clone()).unwrap_or_default();
+    (output.status.code().unwrap(), printed)
+}
+
+#[test]
+fn the_program_prints_what_checks_rely_on() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/linked-template/azuredeploy.json");
+    let given = ["--set", "labName=lab1", "--set", "newVMName=\"vm1\"", "--set", "userName=me", "--set", "password=x"];
+    let evaluate =
+        [&["evaluate", example, "--resource-group", "rg", "--subscription", "sub", "--location", "northeurope"], &given[..]].concat();
+    let (code, printed) = dtl(&evaluate);
+    assert_eq!(code, 0);
+    let keys: Vec<&String> = printed.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["resources", "outputs", "unresolved"]);
+    let id = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.DevTestLab/labs/lab1/virtualmachines/vm1";
+    assert_eq!((printed["resources"][0]["id"].as_str(), printed["resources"][0]["location"].as_str()), (Some(id), Some("northeurope")));
+    assert_eq!(printed["outputs"]["labVmId"], json!({"type": "string", "value": id}));
+    assert_eq!(dtl(&["check", example]), (0, json!({"errors": [], "warnings": []})));
+    let (code, printed) = dtl(&["check", example, "--set", "nowhere=1", "--set", "userName=5"]);
+    assert_eq!(code, 1);
+    let paths: Vec<&str> = printed["errors"].as_array().unwrap().iter().map(|error| error["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["parameters.nowhere", "parameters.userName.value", "parameters.password"]);
+    assert_eq!(dtl(&["evaluate", example]).0, 1, "parameters are missing");
+    assert_eq!(dtl(&["check", "no-such-file.json"]).0, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.json");
+    std::fs::write(&broken, "{\n  \"a\": }").unwrap();
+    let (code, printed) = dtl(&["check", broken.to_str().unwrap()]);
+    assert_eq!((code, printed["errors"][0]["line"].as_i64(), printed["errors"][0]["column"].as_i64()), (1, Some(2), Some(8)));
+}

@@ -242,8 +242,7 @@ impl<'f> Frame<'f> {
         match evaluator.faults {
             _ if fault.is_unresolved() => {}
             Some(faults) if faults.borrow().len() < MAX_FINDINGS => faults.borrow_mut().push(fault),
-            Some(_) => return Err(fault),
-            None => return Err(fault),
+            _ => return Err(fault),
         }
         let text = self.origin(text).unwrap_or(text);
         noted.borrow_mut().insert(text.to_owned());

@@ -300,3 +300,43 @@ impl Expression {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An expression's text without its brackets, from all kinds of parts.
+    fn text() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof!["'([ -&(-~]|''){0,8}'", any::<i64>().prop_map(|number| number.to_string())];
+        leaf.prop_recursive(4, 20, 3, |inner| {
+            let call = ("([a-z]{1,6}\\.)?[a-zA-Z]{1,8}", proptest::collection::vec(inner.clone(), 0..3))
+                .prop_map(|(name, arguments)| format!("{name}({})", arguments.join(" , ")));
+            prop_oneof![
+                call.clone(),
+                (call.clone(), "[a-zA-Z_]{1,5}").prop_map(|(call, name)| format!("{call} . {name}")),
+                (call, inner).prop_map(|(call, index)| format!("{call}[{index}]")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn printed_and_parsed_is_the_same(text in text()) {
+            let parsed = parse(&format!("[{text}]")).unwrap();
+            let printed = parsed.to_string();
+            let again = parse(&format!("[{printed}]")).unwrap();
+            prop_assert_eq!(again.to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn faults_name_their_character() {
+        for (text, at) in [("[a(]", 3), ("[a('x]", 3), ("[ b]", 2), ("[a().]", 5), ("[a()[1]", 6), ("[]", 1)] {
+            assert_eq!(parse(text).expect_err(text).at, at, "{text}");
+        }
+    }
+}

@@ -109,7 +109,7 @@ fn many_faults_are_told_as_far_as_that_helps() {
     let open: Vec<Value> = (0..20_000).map(|_| json!("[reference('/x', '2020-01-01').y]")).collect();
     let template = json!({"resources": [{"type": "A.B/c", "apiVersion": "2020-01-01", "name": "b", "properties": open}]});
     assert_eq!(evaluated(&template.to_string(), json!({})).unwrap().unresolved.len(), 20_000);
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(59), "{:?}", started.elapsed());
 }
 
 #[test]
