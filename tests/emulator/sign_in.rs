@@ -128,3 +128,24 @@ async fn discovery_names_the_emulator() {
     let keys: Value = azure.get(configuration["jwks_uri"].as_str().expect("a URL")).await.expect(200).body;
     assert_eq!(keys["keys"][0]["kty"], "EC");
 }
+
+#[tokio::test]
+async fn a_certificate_signs_in_with_its_own_key_only() {
+    let client = "66666666-6666-4666-8666-666666666666";
+    let key = || rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).expect("a key");
+    let (own, other) = (key(), key());
+    let certificate = rcgen::CertificateParams::new(vec!["client".into()]).expect("parameters").self_signed(&own).expect("a certificate");
+    let seed = json!({"subscriptions": [], "identities": [{"clientId": client, "certificatePem": certificate.pem()}]});
+    let azure = Azure::seeded(Some(&seed)).await;
+    let tenant = azure.emulator.ready().tenant_id.clone();
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let cases = [(&own, now + 600, None), (&other, now + 600, Some(700_027)), (&own, now - 1, Some(700_024))];
+    for (key, expires, number) in cases {
+        let claims = json!({"iss": client, "sub": client, "aud": "https://login", "nbf": now - 60, "exp": expires, "jti": "1"});
+        let signer = jsonwebtoken::EncodingKey::from_rsa_pem(key.serialize_pem().as_bytes()).expect("a key");
+        let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
+        let assertion = jsonwebtoken::encode(&header, &claims, &signer).expect("a token");
+        let answer = azure.token_request(&tenant, client, &[("client_assertion", &assertion), ASSERTION_TYPE]).await;
+        assert_eq!(answer.body["error_codes"][0].as_u64(), number, "{:#}", answer.body);
+    }
+}
