@@ -126,25 +126,32 @@ impl Task {
 
     fn run(self, desk: Desk<'_>) -> BoxFuture<'_, Result<Done, Error>> {
         match self {
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "all-tasks")]
             Self::CreateVm => create_vm::run(desk).boxed(),
             Self::DeleteVm => delete_vm::run(desk).boxed(),
             Self::StartVm => start_vm::run(desk).boxed(),
             Self::StopVm => stop_vm::run(desk).boxed(),
             Self::CreateCustomImage => create_custom_image::run(desk).boxed(),
             Self::DeleteCustomImage => delete_custom_image::run(desk).boxed(),
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "all-tasks")]
             Self::CreateEnvironment => create_environment::run(desk).boxed(),
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "all-tasks")]
             Self::PopulateEnvironment => populate_environment::run(desk).boxed(),
             Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
+            #[cfg(feature = "all-tasks")]
             Self::ComputeGalleryImageDefinition => compute_gallery_image_definition::run(desk).boxed(),
+            #[cfg(feature = "all-tasks")]
             Self::ComputeGalleryImageVersion => compute_gallery_image_version::run(desk).boxed(),
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "all-tasks")]
             Self::ImageFactory => image_factory::run(desk).boxed(),
-            #[cfg(not(feature = "templates"))]
-            Self::CreateVm | Self::CreateEnvironment | Self::PopulateEnvironment | Self::ImageFactory => {
-                let problem = "this engine was built without the template language, which the task needs: package it again";
+            #[cfg(not(feature = "all-tasks"))]
+            Self::CreateVm
+            | Self::CreateEnvironment
+            | Self::PopulateEnvironment
+            | Self::ComputeGalleryImageDefinition
+            | Self::ComputeGalleryImageVersion
+            | Self::ImageFactory => {
+                let problem = "this engine was built for the small tasks only: package the task again";
                 futures::future::ready(Err(Error::Inputs(vec![problem.to_owned()]))).boxed()
             }
         }

@@ -42,14 +42,14 @@ struct TaskSize {
 pub fn run() -> Result<()> {
     npm::install()?;
     let tasks = manifest::read_all(shell::root())?;
-    let (large, small) = (wasm::build(Tasks::All)?, wasm::build(Tasks::WithoutTemplates)?);
+    let (large, small) = (wasm::build(Tasks::All)?, wasm::build(Tasks::Small)?);
     let dist = shell::root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).context("failed to empty dist")?;
     }
     let mut sizes = Vec::new();
     for task in &tasks {
-        let engine = if task.deploys_templates() { &large } else { &small };
+        let engine = if task.is_small() { &small } else { &large };
         sizes.push(write_task(&dist.join("tasks").join(&task.name), task, engine)?);
     }
     let vsix = dist.join("dtl-tasks.vsix");

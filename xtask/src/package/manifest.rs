@@ -30,10 +30,10 @@ impl Task {
         shell::root().join("icons").join(format!("{}.svg", self.stem))
     }
 
-    /// Whether the task deploys templates: those, and no others, take template parameters or the image factory's configuration.
-    pub fn deploys_templates(&self) -> bool {
-        let is_for_templates = |input: &Value| input["name"] == "ParameterOverrides" || input["name"] == "ConfigurationLocation";
-        array(&self.manifest, "inputs").iter().any(is_for_templates)
+    /// Whether the task needs neither templates nor galleries nor the image factory, by the inputs that those have.
+    pub fn is_small(&self) -> bool {
+        const LARGE: [&str; 3] = ["ParameterOverrides", "GalleryName", "ConfigurationLocation"];
+        array(&self.manifest, "inputs").iter().all(|input| !LARGE.iter().any(|name| input["name"] == *name))
     }
 }
 
