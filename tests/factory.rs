@@ -387,3 +387,67 @@ async fn a_configuration_with_errors_is_told_with_places_and_fails_validation() 
     assert_eq!(harness.requests().await, [Value::Null; 0]);
     harness.finish().await;
 }
+
+/// Runs `dtl factory` on the harness's emulator: exit code, standard output, standard error.
+async fn dtl(harness: &Harness, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let ready = harness.file("ready.json", &serde_json::to_string(harness.ready()).expect("the ready line"));
+    let lab = factory_lab();
+    let configuration = example_configuration().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dtl"));
+    command.arg("factory").args(arguments).current_dir(harness.folders().sources);
+    if arguments[0] != "validate" {
+        command.args(["--lab", &lab, "--on", &ready]);
+    }
+    if !arguments.contains(&"--configuration") {
+        command.args(["--configuration", &configuration]);
+    }
+    let output = command.output().await.expect("dtl starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_prints_json_and_its_exit_code_tells() {
+    let harness = example().await;
+    let (code, output, log) = dtl(&harness, &["plan"]).await;
+    let keys: Vec<_> = parsed(&output).as_object().expect("an object").keys().cloned().collect();
+    assert_eq!((code, keys.join(" ").as_str()), (Some(0), "build capture distribute retire cleanUp kept"), "{log}");
+
+    harness.faults(&json!([{"path": "labs/test-team/customimages", "method": "PUT", "provisioning": "Failed"}])).await;
+    let (code, output, log) = dtl(&harness, &["run", "--run-id", "7"]).await;
+    let report = parsed(&output);
+    assert_eq!((code, &report["runId"]), (Some(1), &json!("7")), "{log}");
+    let failed: Vec<_> = report["distribution"].as_array().expect("a list").iter().filter(|copy| copy["status"] == "Failed").collect();
+    assert_eq!((failed.len(), &failed[0]["lab"]), (1, &json!(lab(SUBSCRIPTION, "teams", "test-team"))), "{report:#}");
+
+    let (code, output, log) = dtl(&harness, &["run", "--run-id", "7"]).await;
+    assert_eq!(code, Some(0), "{log}");
+    let statuses: Vec<_> = parsed(&output)["images"].as_array().expect("a list").iter().map(|image| image["status"].clone()).collect();
+    assert_eq!(statuses, ["Skipped"; 4]);
+    assert_example_is_distributed(&harness).await;
+
+    let (code, output, log) = dtl(&harness, &["list"]).await;
+    assert_eq!((code, parsed(&output)["images"].as_array().map(Vec::len)), (Some(0), Some(11)), "{log}");
+    let (code, output, log) = dtl(&harness, &["report", "--output", "page.html"]).await;
+    assert_eq!((code, parsed(&output)), (Some(0), json!({"report": "page.html"})), "{log}");
+    let page = fs::read_to_string(harness.folders().sources.join("page.html")).expect("the page");
+    for expected in
+        ["platform-team", "Linux_Docker-Nov-20-2026", "windows-chrome", "127 GiB", "Run <strong>7</strong>", "name=\"viewport\""]
+    {
+        assert!(page.contains(expected), "{expected}\n{page}");
+    }
+    assert!(!page.contains("http"), "the page fetches nothing");
+
+    let (code, output, _) = dtl(&harness, &["validate"]).await;
+    assert_eq!((code, parsed(&output)), (Some(0), json!({"errors": [], "warnings": []})));
+    harness.file("bad/Labs.json", "{");
+    let (code, output, _) = dtl(&harness, &["validate", "--configuration", "bad"]).await;
+    assert_eq!((code, parsed(&output)["errors"][0]["file"].as_str()), (Some(1), Some("GoldenImages")));
+    let (code, _, log) = dtl(&harness, &["run", "--configuration", "nowhere"]).await;
+    assert_eq!(code, Some(2), "{log}");
+    harness.finish().await;
+}

@@ -153,12 +153,15 @@ fn base_image(properties: &Value) -> String {
 /// The artifacts' names, as far as the template names them.
 fn artifacts(properties: &Value) -> String {
     let listed = properties["artifacts"].as_array().into_iter().flatten();
-    let names = listed.filter_map(|artifact| {
-        let id = artifact["artifactId"].as_str()?;
-        let quoted = id.rsplit('\'').nth(1).unwrap_or(id);
-        quoted.rsplit('/').next()
-    });
+    let names = listed.filter_map(|artifact| artifact["artifactId"].as_str()).map(artifact_name);
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// The last part of an id; in an expression that of the text that names an artifact, or of the last text.
+fn artifact_name(id: &str) -> &str {
+    let texts = id.split('\'').skip(1).step_by(2);
+    let text = texts.clone().find(|text| text.contains("/artifacts/")).or_else(|| texts.last()).unwrap_or(id);
+    text.rsplit('/').next().unwrap_or(text)
 }
 
 fn section(lab: &Lab, is_factory: bool, disks: &Disks, now: OffsetDateTime) -> LabSection {
@@ -194,4 +197,20 @@ fn age(created: Option<OffsetDateTime>, now: OffsetDateTime) -> String {
 fn minute(date: OffsetDateTime) -> String {
     let date = date.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02} UTC", date.date(), date.hour(), date.minute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_named_however_the_template_writes_their_ids() {
+        for id in [
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.DevTestLab/labs/l/artifactSources/public repo/artifacts/windows-chrome",
+            "[resourceId('Microsoft.DevTestLab/labs/artifactsources/artifacts', parameters('labName'), 'public repo', 'windows-chrome')]",
+            "[format('{0}/artifacts/windows-chrome', variables('artifacts'))]",
+        ] {
+            assert_eq!(artifact_name(id), "windows-chrome", "{id}");
+        }
+    }
 }

@@ -78,9 +78,9 @@ fn verdict(
         Listing::Unlisted => return Verdict::Retired(format!("the lab no longer lists '{path}'")),
         Listing::Listed => {}
     }
-    let (Some(created), Some(oldest)) = (image.created, oldest_kept.get(path)) else {
-        let reason = if image.created.is_none() { "nobody knows when it was made" } else { "there are not enough newer good images" };
-        return kept(reason);
+    let Some(created) = image.created else { return kept("nobody knows when it was made") };
+    let Some(oldest) = oldest_kept.get(path) else {
+        return Verdict::Kept(format!("there are fewer than {retention} good images of '{path}'"));
     };
     if created >= *oldest {
         return Verdict::Kept(format!("it is not older than the newest {retention} of '{path}'"));
