@@ -213,6 +213,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_task_leaves_out_goes_with_its_pick_list() {
+        let mut manifest = json!({
+            "inputs": [{ "name": "ConnectedServiceName" }, { "name": "LabId" }],
+            "dataSourceBindings": [{ "target": "LabId" }, { "target": "GalleryName" }],
+            "leaveOut": ["LabId"],
+        });
+        leave_out(&mut manifest);
+        let wanted = json!({ "inputs": [{ "name": "ConnectedServiceName" }], "dataSourceBindings": [{ "target": "GalleryName" }] });
+        assert_eq!(manifest, wanted);
+    }
+
     /// The published schema is not part of the project: where it lies beside the checkout, the manifests are held against it.
     #[test]
     fn merged_manifests_fit_the_published_schema() {
