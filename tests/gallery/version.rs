@@ -328,7 +328,24 @@ async fn a_cancelled_step_names_what_goes_on() {
 #[tokio::test]
 async fn a_version_that_azure_keeps_differently_fails_the_step() {
     let harness = start().await;
-    // Somebody else changes the version between its making and the reading back.
+    let regions = json!([{"name": "West Europe", "regionalReplicaCount": 1, "storageAccountType": "Standard_LRS"}]);
+    let summary = json!([{"region": "West Europe", "state": "Completed", "progress": 100}]);
+    let kept = json!({"id": version_id("generalized", "1.0.0"), "name": "1.0.0", "location": "westeurope", "properties": {
+        "provisioningState": "Succeeded",
+        "publishingProfile": {"targetRegions": regions, "excludeFromLatest": false},
+        "replicationStatus": {"summary": summary},
+    }});
+    harness.faults(&json!([{"method": "GET", "path": "versions/1.0.0$", "status": 200, "body": kept, "times": 9}])).await;
+    let failed = publish(&harness, "generalized", &compute("images/image")).input("ExcludeFromLatest", "true").run().await;
+    assert_eq!(failed.outcome, Outcome::Failed, "{failed}");
+    assert_eq!(failed.errors()[0], "the image version '1.0.0' is there, but Azure shows other values than were asked for");
+    assert!(failed.to_string().contains("excludeFromLatest: it is false, and true was asked for"), "{failed}");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn promotion_may_end_while_new_regions_are_still_filled() {
+    let harness = start().await;
     let number = succeeded(publish(&harness, "generalized", &compute("images/image")).run().await).output("imageVersion");
     let path = version_id("generalized", &number);
     harness.settings(&json!({"durations": {"galleryRegion": 6000}})).await;
