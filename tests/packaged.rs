@@ -415,3 +415,18 @@ async fn a_reader_that_is_gone_is_no_success() {
     }
     harness.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_image_factory_brings_every_image_to_its_labs() {
+    const FACTORY: &str = "AzureDevTestLabsImageFactory";
+    let harness = Harness::with(|options| options.seed = Some(project("examples/image-factory/seed.json"))).await;
+    let lab = harness.target().labs.iter().find(|lab| lab.ends_with("/labs/factory")).expect("the factory's lab").clone();
+    let configuration = project("examples/image-factory/Configuration").to_string_lossy().into_owned();
+    let step = harness.step(FACTORY).input("LabId", lab).input("Command", "run").input("ConfigurationLocation", configuration);
+    let finished = run(&mut command(NODES[0], &task_folder(FACTORY), &exported(&step, &harness))).await;
+    finished.assert_proven("Succeeded");
+    // Four in the factory's lab, and seven copies.
+    assert_eq!(harness.names("Microsoft.DevTestLab/labs/customimages").await.len(), 11, "{finished:#?}");
+    assert_eq!(harness.names("Microsoft.DevTestLab/labs/virtualmachines").await, Vec::<String>::new());
+    harness.finish().await;
+}
