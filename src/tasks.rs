@@ -126,32 +126,27 @@ impl Task {
 
     fn run(self, desk: Desk<'_>) -> BoxFuture<'_, Result<Done, Error>> {
         match self {
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "templates")]
             Self::CreateVm => create_vm::run(desk).boxed(),
             Self::DeleteVm => delete_vm::run(desk).boxed(),
             Self::StartVm => start_vm::run(desk).boxed(),
             Self::StopVm => stop_vm::run(desk).boxed(),
             Self::CreateCustomImage => create_custom_image::run(desk).boxed(),
             Self::DeleteCustomImage => delete_custom_image::run(desk).boxed(),
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "templates")]
             Self::CreateEnvironment => create_environment::run(desk).boxed(),
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "templates")]
             Self::PopulateEnvironment => populate_environment::run(desk).boxed(),
             Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "galleries")]
             Self::ComputeGalleryImageDefinition => compute_gallery_image_definition::run(desk).boxed(),
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "galleries")]
             Self::ComputeGalleryImageVersion => compute_gallery_image_version::run(desk).boxed(),
-            #[cfg(feature = "all-tasks")]
+            #[cfg(feature = "factory")]
             Self::ImageFactory => image_factory::run(desk).boxed(),
-            #[cfg(not(feature = "all-tasks"))]
-            Self::CreateVm
-            | Self::CreateEnvironment
-            | Self::PopulateEnvironment
-            | Self::ComputeGalleryImageDefinition
-            | Self::ComputeGalleryImageVersion
-            | Self::ImageFactory => {
-                let problem = "this engine was built for the small tasks only: package the task again";
+            #[cfg(not(all(feature = "templates", feature = "galleries", feature = "factory")))]
+            _ => {
+                let problem = "this engine was built without this task: package the task again";
                 futures::future::ready(Err(Error::Inputs(vec![problem.to_owned()]))).boxed()
             }
         }

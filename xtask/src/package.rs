@@ -9,14 +9,14 @@ mod icons;
 mod manifest;
 pub mod wasm;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{npm, shell};
 use manifest::Task;
-use wasm::Tasks;
+use wasm::Built;
 
 /// The version of the extension and of every task: the workspace's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -42,15 +42,19 @@ struct TaskSize {
 pub fn run() -> Result<()> {
     npm::install()?;
     let tasks = manifest::read_all(shell::root())?;
-    let (large, small) = (wasm::build(Tasks::All)?, wasm::build(Tasks::Small)?);
+    let mut engines = BTreeMap::new();
+    for engine in tasks.iter().map(Task::engine) {
+        if !engines.contains_key(&engine) {
+            engines.insert(engine, wasm::build(engine)?);
+        }
+    }
     let dist = shell::root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).context("failed to empty dist")?;
     }
     let mut sizes = Vec::new();
     for task in &tasks {
-        let engine = if task.is_small() { &small } else { &large };
-        sizes.push(write_task(&dist.join("tasks").join(&task.name), task, engine)?);
+        sizes.push(write_task(&dist.join("tasks").join(&task.name), task, &engines[&task.engine()])?);
     }
     let vsix = dist.join("dtl-tasks.vsix");
     extension::create(&tasks, &dist.join("tasks"), &vsix)?;
@@ -60,7 +64,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn write_task(folder: &Path, task: &Task, engine: &wasm::Engine) -> Result<TaskSize> {
+fn write_task(folder: &Path, task: &Task, engine: &Built) -> Result<TaskSize> {
     fs::create_dir_all(folder)?;
     write_json(&folder.join("task.json"), &task.manifest)?;
     fs::copy(&engine.script, folder.join("index.js"))?;

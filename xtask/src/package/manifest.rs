@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+use super::wasm::Engine;
 use crate::shell;
 
 /// The longest friendly name that the Marketplace takes.
@@ -30,10 +31,18 @@ impl Task {
         shell::root().join("icons").join(format!("{}.svg", self.stem))
     }
 
-    /// Whether the task needs neither templates nor galleries nor the image factory, by the inputs that those have.
-    pub fn is_small(&self) -> bool {
-        const LARGE: [&str; 3] = ["ParameterOverrides", "GalleryName", "ConfigurationLocation"];
-        array(&self.manifest, "inputs").iter().all(|input| !LARGE.iter().any(|name| input["name"] == *name))
+    /// The engine with what this task uses, told by the inputs that go with it.
+    pub fn engine(&self) -> Engine {
+        let has = |name: &str| array(&self.manifest, "inputs").iter().any(|input| input["name"] == name);
+        if has("ConfigurationLocation") {
+            Engine::Factory
+        } else if has("GalleryName") {
+            Engine::Galleries
+        } else if has("ParameterOverrides") {
+            Engine::Templates
+        } else {
+            Engine::Small
+        }
     }
 }
 

@@ -26,17 +26,40 @@ const FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// Which tasks an engine runs.
-#[derive(Clone, Copy)]
-pub enum Tasks {
-    /// All of them.
-    All,
-    /// Those that need neither templates nor galleries nor the image factory, which make up more than half of the engine.
+/// An engine: the same code with no more in it than its tasks use, because every job downloads it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Engine {
+    /// What every task uses.
     Small,
+    /// With the template language.
+    Templates,
+    /// With Azure Compute Gallery.
+    Galleries,
+    /// With the image factory, which uses the template language.
+    Factory,
 }
 
-/// The two files that tasks share.
-pub struct Engine {
+impl Engine {
+    /// The package's features besides what is always there.
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Small => "",
+            Self::Templates => "templates",
+            Self::Galleries => "galleries",
+            Self::Factory => "factory",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            large => large.feature(),
+        }
+    }
+}
+
+/// The two files that the tasks of an engine share.
+pub struct Built {
     /// `index.js`, complete.
     pub script: PathBuf,
     /// The WebAssembly.
@@ -44,20 +67,17 @@ pub struct Engine {
 }
 
 /// Builds an engine.
-pub fn build(tasks: Tasks) -> Result<Engine> {
+pub fn build(engine: Engine) -> Result<Built> {
     ensure_target()?;
-    let work = shell::target().join("package").join(match tasks {
-        Tasks::All => "all",
-        Tasks::Small => "small",
-    });
+    let work = shell::target().join("package").join(engine.folder());
     fs::create_dir_all(&work)?;
-    compile(tasks)?;
+    compile(engine)?;
     bind(&shell::target().join(TARGET).join("wasm/dtl.wasm"), &work)?;
     let wasm = work.join("optimized.wasm");
     optimize(&work.join(FILE_NAME), &wasm)?;
     let script = work.join("index.js");
     bundle(&work.join("engine.js"), &script)?;
-    Ok(Engine { script, wasm })
+    Ok(Built { script, wasm })
 }
 
 /// Installs Rust's WebAssembly target where it is missing.
@@ -70,12 +90,10 @@ pub fn ensure_target() -> Result<()> {
         .context("Rust's WebAssembly target is missing; without rustup, install it as your system does")
 }
 
-fn compile(tasks: Tasks) -> Result<()> {
+fn compile(engine: Engine) -> Result<()> {
     let mut command = shell::cargo();
     command.args(["rustc", "--quiet", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm", "--target", TARGET]);
-    if matches!(tasks, Tasks::Small) {
-        command.arg("--no-default-features");
-    }
+    command.args(["--no-default-features", "--features", engine.feature()]);
     shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths()))
 }
 
