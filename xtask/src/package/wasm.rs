@@ -108,7 +108,7 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
     Bindgen::new()
         .input_path(wasm)
         .out_name("engine")
-        .nodejs(true)?
+        .web(true)?
         .typescript(false)
         .remove_name_section(true)
         .remove_producers_section(true)
