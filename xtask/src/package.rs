@@ -9,7 +9,11 @@ mod icons;
 mod manifest;
 pub mod wasm;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -44,8 +48,8 @@ pub fn run() -> Result<()> {
     let tasks = manifest::read_all(shell::root())?;
     let mut engines = BTreeMap::new();
     for engine in tasks.iter().map(Task::engine) {
-        if !engines.contains_key(&engine) {
-            engines.insert(engine, wasm::build(engine)?);
+        if let Entry::Vacant(place) = engines.entry(engine) {
+            place.insert(wasm::build(engine)?);
         }
     }
     let dist = shell::root().join("dist");
