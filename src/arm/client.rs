@@ -92,11 +92,7 @@ impl Client {
     pub async fn find(&self, request: Request) -> Result<Option<Value>, Error> {
         match self.send(request).await {
             Ok(response) => Ok(Some(response.body)),
-            Err(error)
-                if error.is_not_found() && !["SubscriptionNotFound", "InvalidResourceType"].iter().any(|code| error.has_code(code)) =>
-            {
-                Ok(None)
-            }
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -267,7 +263,7 @@ impl Client {
     async fn deliver(&self, request: &Request) -> Result<(Response, bool), Error> {
         let url = request.url(&self.resource_manager)?;
         let (mut response, uncertain) = self.attempt(&url, request.method, request.body.as_ref(), &request.describe(), self.limits).await?;
-        if uncertain && response.status == 404 && request.method == Method::Delete {
+        if uncertain && matches!(response.status, 204 | 404) && request.method == Method::Delete {
             response = Response { status: 200, headers: response.headers, body: Value::Null };
         }
         Ok((response, uncertain))

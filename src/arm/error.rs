@@ -149,6 +149,13 @@ impl Error {
         self.status() == Some(404)
     }
 
+    /// Whether the service knows the place, and what was asked for is not there.
+    ///
+    /// A 404 that says that the subscription or the type is unknown does not count: what was asked for may well exist.
+    pub fn is_missing(&self) -> bool {
+        self.is_not_found() && !["SubscriptionNotFound", "InvalidResourceType"].iter().any(|code| self.has_code(code))
+    }
+
     /// What a user can do about it.
     pub fn hint(&self) -> Option<String> {
         hint::of(self)

@@ -218,18 +218,18 @@ async fn clean_up(session: &Session<'_>, retry: Retry, failure: &Failure, existe
         for id in failure.machines.iter().filter(|id| !existed.is_some_and(|existed| existed.eq_ignore_ascii_case(id))) {
             let Ok(id) = session.lab.member(Kind::VirtualMachine, id) else { continue };
             session.agent.info(&format!("Deleting the failed virtual machine '{}'.", id.name()));
-            remove(session, "virtual machine", &id, virtual_machine::get(&id), virtual_machine::delete(&id)).await;
+            remove(session, "virtual machine", &id, virtual_machine::delete(&id)).await;
         }
     }
     if retry.delete_deployment {
         let id = &failure.deployment;
         session.agent.info(&format!("Deleting the record of the failed deployment '{}'.", id.name()));
-        remove(session, "deployment", id, resources::get(id), resources::delete(id)).await;
+        remove(session, "deployment", id, resources::delete(id)).await;
     }
 }
 
-async fn remove(session: &Session<'_>, noun: &'static str, id: &ResourceId, get: crate::arm::Request, delete: crate::arm::Request) {
-    if let Err(error) = removal::delete(session, &Removal { noun, id, get, delete }).await {
+async fn remove(session: &Session<'_>, noun: &'static str, id: &ResourceId, delete: crate::arm::Request) {
+    if let Err(error) = removal::delete(session, &Removal { noun, id, delete }).await {
         session.agent.warning(&chain(&error));
     }
 }

@@ -14,9 +14,5 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     let id = super::member_input(desk.agent, &mut problems, lab.as_ref(), "CustomImageId", Kind::CustomImage);
     let (common, id) = problems.finish(common.zip(id))?;
     let session = Session::open(desk, common).await?;
-    removal::remove(
-        &session,
-        &removal::Removal { noun: "custom image", id: &id, get: custom_image::get(&id), delete: custom_image::delete(&id) },
-    )
-    .await
+    removal::remove(&session, &removal::Removal { noun: "custom image", id: &id, delete: custom_image::delete(&id) }).await
 }

@@ -27,6 +27,5 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
             found.id.parse().map_err(|error| Error::refused(format!("the environment's id cannot be used: {error}"), "report this"))?
         }
     };
-    let (get, delete) = (devtestlab::environment::get(&id), devtestlab::environment::delete(&id));
-    removal::remove(&session, &Removal { noun: "environment", id: &id, get, delete }).await
+    removal::remove(&session, &Removal { noun: "environment", id: &id, delete: devtestlab::environment::delete(&id) }).await
 }

@@ -14,9 +14,5 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     let id = super::member_input(desk.agent, &mut problems, lab.as_ref(), "LabVmId", Kind::VirtualMachine);
     let (common, id) = problems.finish(common.zip(id))?;
     let session = Session::open(desk, common).await?;
-    removal::remove(
-        &session,
-        &removal::Removal { noun: "virtual machine", id: &id, get: virtual_machine::get(&id), delete: virtual_machine::delete(&id) },
-    )
-    .await
+    removal::remove(&session, &removal::Removal { noun: "virtual machine", id: &id, delete: virtual_machine::delete(&id) }).await
 }

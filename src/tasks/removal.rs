@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     error::Error,
-    session::{Done, Session, Undertaking},
+    session::{Done, NO_CONTENT, Session, Undertaking},
 };
 use crate::arm::{Request, ResourceId};
 
@@ -14,8 +14,6 @@ pub struct Removal<'a> {
     pub noun: &'static str,
     /// Its id.
     pub id: &'a ResourceId,
-    /// The request that looks whether it is there.
-    pub get: Request,
     /// The request that deletes it.
     pub delete: Request,
 }
@@ -24,14 +22,15 @@ pub struct Removal<'a> {
 const USUALLY: Duration = Duration::from_mins(3);
 
 /// Deletes it, and waits until it is gone.
+///
+/// Azure itself tells when it was not there (204, or 404), so that nothing is asked before.
 pub async fn remove(session: &Session<'_>, removal: &Removal<'_>) -> Result<Done, Error> {
     let what = format!("{} '{}'", removal.noun, removal.id.name());
-    if session.find(format!("look for the {what}"), removal.get.clone()).await?.is_none() {
+    session.agent.info(&format!("Deleting the {what}: {}", removal.id));
+    if !delete(session, removal).await? {
         session.agent.warning(&format!("the {what} is not in lab '{}': there is nothing to delete ({})", session.lab.name(), removal.id));
         return Ok(Done::with_issues(format!("The {what} was not there.")));
     }
-    session.agent.info(&format!("Deleting the {what}: {}", removal.id));
-    delete(session, removal).await?;
     let message = format!("The {what} is deleted.");
     session.agent.info(&message);
     session.summarize(
@@ -42,11 +41,11 @@ pub async fn remove(session: &Session<'_>, removal: &Removal<'_>) -> Result<Done
     Ok(Done::succeeded(message))
 }
 
-/// Deletes it without a look first; that it has gone meanwhile is well.
-pub async fn delete(session: &Session<'_>, removal: &Removal<'_>) -> Result<(), Error> {
+/// Deletes it, and tells whether it was there.
+pub async fn delete(session: &Session<'_>, removal: &Removal<'_>) -> Result<bool, Error> {
     let what = format!("{} '{}'", removal.noun, removal.id.name());
     let result = session
-        .complete(Undertaking {
+        .carry_out(Undertaking {
             action: format!("delete the {what}"),
             noun: format!("deletion of the {what}"),
             id: removal.id,
@@ -58,7 +57,8 @@ pub async fn delete(session: &Session<'_>, removal: &Removal<'_>) -> Result<(), 
         })
         .await;
     match result {
-        Err(Error::Azure { source, .. }) if source.status() == Some(404) => Ok(()),
-        other => other.map(|_| ()),
+        Ok((status, _)) => Ok(status != NO_CONTENT),
+        Err(Error::Azure { source, .. }) if source.is_missing() => Ok(false),
+        Err(error) => Err(error),
     }
 }

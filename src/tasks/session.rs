@@ -27,6 +27,9 @@ pub struct Desk<'a> {
     pub ledger: &'a Ledger,
 }
 
+/// The answer to a DELETE of what is not there.
+pub const NO_CONTENT: u16 = 204;
+
 /// The inputs that all tasks have; `L` is `()` for a task without a lab.
 #[derive(Clone, Debug)]
 pub struct CommonInputs<L = Lab> {
@@ -143,6 +146,11 @@ impl<'a, L> Session<'a, L> {
 
     /// Starts an operation and waits until it has ended, telling the agent how it goes. Returns the final resource.
     pub async fn complete(&self, undertaking: Undertaking<'_>) -> Result<Value, Error> {
+        self.carry_out(undertaking).await.map(|(_, resource)| resource)
+    }
+
+    /// The same, and tells besides with which HTTP status the operation was accepted.
+    pub async fn carry_out(&self, undertaking: Undertaking<'_>) -> Result<(u16, Value), Error> {
         let Undertaking { action, noun, id, request, stop, occupies, usually } = undertaking;
         let began = self.agent.host().elapsed();
         let entry = Entry { what: noun.clone(), id: id.to_string(), stop };
@@ -153,15 +161,17 @@ impl<'a, L> Session<'a, L> {
         }
         let took = duration(self.agent.host().elapsed().saturating_sub(began));
         match result {
-            Ok(value) => {
-                self.agent.info(&format!("{}: done in {took}.", capital(&noun)));
-                Ok(value)
+            Ok((status, resource)) => {
+                if status != NO_CONTENT {
+                    self.agent.info(&format!("{}: done in {took}.", capital(&noun)));
+                }
+                Ok((status, resource))
             }
             Err(error) => Err(Error::azure(action, error)),
         }
     }
 
-    async fn run(&self, request: Request, occupies: Option<&ResourceId>, watch: &Watch<'_>) -> Result<Value, arm::Error> {
+    async fn run(&self, request: Request, occupies: Option<&ResourceId>, watch: &Watch<'_>) -> Result<(u16, Value), arm::Error> {
         let began = self.agent.host().elapsed();
         let spent = || self.agent.host().elapsed().saturating_sub(began);
         let mut attempt = 0_u32;
@@ -183,7 +193,8 @@ impl<'a, L> Session<'a, L> {
             self.sleep(pause(spent()), &request.path).await?;
         };
         let observe = |progress: &Progress| watch.observe(progress);
-        self.client.wait(&operation, Wait { deadline: self.time_out.saturating_sub(spent()), observe: &observe }).await
+        let wait = Wait { deadline: self.time_out.saturating_sub(spent()), observe: &observe };
+        self.client.wait(&operation, wait).await.map(|resource| (operation.status, resource))
     }
 
     /// Whether nothing is being done to a resource, so that waiting will not free it.
