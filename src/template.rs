@@ -2,7 +2,7 @@
 //!
 //! Nothing here sends a request or knows a resource provider: what only a running deployment can tell is asked of a [`Runtime`].
 //!
-//! A deployment goes so (the emulator does it, and `dtl template evaluate` with [`evaluate`] in one call):
+//! A deployment goes so (the emulator does it, and `dtl template evaluate` with [`evaluate()`] in one call):
 //!
 //! ```ignore
 //! let template = Arc::new(Template::parse(Document::parse(bytes)?)?);     // or Document::from_value(json)
