@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+pub(in crate::template) use self::builder::STAND_IN;
 use self::builder::{Layout, build, order};
 use super::{
     Context, Document, Finding, ResourceGroup, Runtime,

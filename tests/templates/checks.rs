@@ -100,6 +100,34 @@ fn without_parameters_nothing_is_missing() {
 }
 
 #[test]
+fn a_resource_whose_name_is_not_known_is_checked_all_the_same() {
+    let template = r#"{
+  "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+  "parameters": { "labName": { "type": "string" }, "newVMName": { "type": "string" }, "many": { "type": "int" } },
+  "resources": [
+    { "type": "Microsoft.DevTestLab/labs/virtualmachines", "apiVersion": "2018-9-15",
+      "name": "[concat(parameters('labName'), '/', parameters('newVMName'))]",
+      "location": "[resourceGroup().locaton]",
+      "dependsOn": [ "[resourceId('A.B/c', 'unseen')]", "[resourceId('A.B/d', 'nowhere')]" ],
+      "properties": { "size": "Standard_A2" } },
+    { "type": "A.B/c", "apiVersion": "2020-01-01", "name": "[concat('c', copyIndex())]", "copy": { "name": "cs", "count": "[parameters('many')]" } }
+  ]
+}"#;
+    let checked = check(template, None);
+    assert_eq!(
+        (short(&checked.errors), short(&checked.warnings)),
+        (
+            vec![
+                "5:60 resources[0].apiVersion: the api-version '2018-9-15' is no date such as 2018-09-15, with or without -preview".into(),
+                "7:36 resources[0].location: the property 'locaton' doesn't exist, available properties are 'id, name, type, location, tags, properties'".into(),
+                "8:57 resources[0].dependsOn[1]: the resource '/subscriptions/22222222-2222-2222-2222-222222222222/resourceGroups/group/providers/A.B/d/nowhere' of 'dependsOn' is not defined in the template".into(),
+            ],
+            vec!["9:23 resources[0].properties.size: the size 'Standard_A2' was retired by Azure on 2024-08-31, choose a current one such as Standard_D2s_v5".to_owned()],
+        )
+    );
+}
+
+#[test]
 fn the_corpus_has_no_false_errors() {
     let Some(corpus) = corpus() else { return };
     let mut seen = 0;

@@ -8,7 +8,7 @@ use time::{Date, Month};
 use super::{Capture, Checked, Options, known_text, shown};
 use crate::template::{
     Context, Template,
-    deployment::{Resource, arguments, expand_partly},
+    deployment::{Resource, STAND_IN, arguments, expand_partly},
     evaluate::Evaluator,
     functions::{member, nearest, text_of},
     offline::Offline,
@@ -131,10 +131,10 @@ pub(super) fn read(resource: &Resource, body: &Value, noted: &HashSet<String>) -
         (None, Some(Image::Marketplace { publisher, .. })) if publisher.starts_with("MicrosoftWindows") => Some(OsType::Windows),
         _ => os_type,
     };
-    let mut names = resource.name.split('/');
+    let mut names = resource.name.split('/').map(|name| (!name.starts_with(STAND_IN)).then(|| name.to_owned()));
     LabVirtualMachine {
-        lab: names.next().map(str::to_owned),
-        name: names.next().map(str::to_owned),
+        lab: names.next().flatten(),
+        name: names.next().flatten(),
         os_type: guessed,
         image,
         size: text("size"),

@@ -21,6 +21,9 @@ use crate::template::{
     path::{self, Trail},
 };
 
+/// What a segment of a name that is not known begins with; no name of Azure's holds it.
+pub(in crate::template) const STAND_IN: char = '…';
+
 /// What a deployment is built from.
 pub(super) struct Layout {
     pub(super) template: Arc<Template>,
@@ -39,6 +42,7 @@ pub(super) fn build(layout: Layout, partly: bool) -> (Deployment, Vec<Finding>) 
         index: Index::default(),
         waits: Vec::new(),
         incomplete: false,
+        nameless: HashSet::new(),
         findings: Vec::new(),
     };
     builder.run();
@@ -57,6 +61,8 @@ struct Builder<'b> {
     waits: Vec<Vec<(String, String)>>,
     /// Whether a resource was left out, so that a dependency may be one that is not seen.
     incomplete: bool,
+    /// The types of resources whose names are not known, in lower case: a dependency may be one of them.
+    nameless: HashSet<String>,
     findings: Vec<Finding>,
 }
 
@@ -114,13 +120,24 @@ impl Builder<'_> {
     /// Notes a fault; an unknown value is one only where everything must be known.
     fn fault(&mut self, fault: Fault) {
         if self.partly && fault.is_unresolved() {
-            self.incomplete = true;
             return;
         }
         let finding = fault.into_finding();
         if !self.full() && !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
+    }
+
+    /// Notes the fault that keeps a resource out of sight; its type is known at least where it is written out.
+    fn leave_out(&mut self, declared: &Declared<'_>, parent: Option<&Parent<'_>>, fault: Fault) {
+        match member(declared.json, "type").and_then(Value::as_str).filter(|kind| matches!(classify(kind), Text::Literal(_))) {
+            Some(kind) => {
+                let kind = parent.map_or_else(|| kind.to_owned(), |parent| under(parent.resource_type, kind));
+                self.nameless.insert(kind.to_lowercase());
+            }
+            None => self.incomplete = true,
+        }
+        self.fault(fault);
     }
 
     fn frame<'f>(&'f self, turns: &'f [Turn]) -> Frame<'f> {
@@ -153,7 +170,7 @@ impl Builder<'_> {
         }
         // A child is looked at once for every turn of its parent's loop.
         if let Err(fault) = self.layout.scope.budget.charge(weight(declared.json)) {
-            return self.fault(fault);
+            return self.leave_out(declared, parent, fault);
         }
         let json = Arc::new(declared.json.clone());
         let Some(copy) = member(declared.json, "copy") else { return self.one(declared, &json, parent, turns, None) };
@@ -163,12 +180,13 @@ impl Builder<'_> {
             None => declared.symbol.map(str::to_owned),
         };
         let Some(name) = name else {
+            self.incomplete = true;
             return self.wrong(&path, "a resource's copy loop needs a 'name' and a 'count'");
         };
         let count = self.frame(turns).count(member(copy, "count").unwrap_or(&Value::Null), &Trail::Start(&path));
         let count = match count {
             Ok(count) => count,
-            Err(fault) => return self.fault(fault),
+            Err(fault) => return self.leave_out(declared, parent, fault),
         };
         let serial = member(copy, "mode").and_then(Value::as_str).is_some_and(|mode| mode.eq_ignore_ascii_case("serial"));
         let batch = member(copy, "batchSize").and_then(Value::as_i64).unwrap_or(1).max(1);
@@ -224,6 +242,9 @@ impl Builder<'_> {
             None if member(&self.layout.template.value, "apiProfile").is_some() => Some(String::new()),
             _ => self.required(declared, "apiVersion", turns),
         };
+        // Where only faults are looked for, a resource without a name or a version is looked at all the same.
+        let name = name.or_else(|| self.stand_in(kind.as_deref()?, parent));
+        let version = version.or_else(|| self.partly.then(String::new));
         let (Some(kind), Some(name), Some(api_version)) = (kind, name, version) else {
             self.incomplete = true;
             return;
@@ -233,9 +254,13 @@ impl Builder<'_> {
             None => (kind, name),
         };
         let location = member(declared.json, "location").map(|value| self.text(value, &path::join(&declared.path, "location"), turns));
-        let Some(scope) = self.scope(declared, parent, &kind, turns) else { return };
+        let Some(scope) = self.scope(declared, parent, &kind, turns) else {
+            self.incomplete = true;
+            return;
+        };
         let names: Vec<&str> = name.split('/').collect();
         let Some(id) = resource_id(&scope, &kind, &names) else {
+            self.incomplete = true;
             let path = path::join(&declared.path, "name");
             let segments = kind.split('/').count();
             return self.wrong(
@@ -272,6 +297,25 @@ impl Builder<'_> {
             let parent = Parent { resource_type: &kind, name: &name, scope: &scope };
             self.list(children, &path::join(&declared.path, "resources"), Some(&parent), turns);
         }
+    }
+
+    /// A name for a resource whose own is not known, unlike any other and of as many segments as its type asks for.
+    fn stand_in(&mut self, kind: &str, parent: Option<&Parent<'_>>) -> Option<String> {
+        if !self.partly {
+            return None;
+        }
+        let kind = parent.map_or_else(|| kind.to_owned(), |parent| under(parent.resource_type, kind));
+        let mut names: Vec<String> = parent.iter().flat_map(|parent| parent.name.split('/')).map(str::to_owned).collect();
+        let segments = kind.split('/').count() - 1;
+        names.resize(segments.max(names.len()), format!("{STAND_IN}{}", self.index.resources.len()));
+        self.nameless.insert(kind.to_lowercase());
+        Some(names.join("/"))
+    }
+
+    /// Whether a dependency may be on a resource that is not seen, or not by its name.
+    fn may_be_unseen(&self, text: &str) -> bool {
+        let of_type = || type_of(text).is_none_or(|kind| self.nameless.contains(&kind));
+        self.incomplete || (!self.nameless.is_empty() && of_type())
     }
 
     fn condition(&mut self, declared: &Declared<'_>, turns: &[Turn]) -> bool {
@@ -388,7 +432,7 @@ impl Builder<'_> {
                 }
                 match self.index.all(&text) {
                     Some(others) => found.extend(others),
-                    None if self.incomplete || self.full() => {}
+                    None if self.full() || self.may_be_unseen(&text) => {}
                     None => {
                         let known = self.index.names();
                         let hint = nearest(&text, known.iter().copied());
@@ -480,6 +524,15 @@ fn asking(template: &Template, value: &Value, found: &mut Vec<Arc<Expression>>) 
         Value::Object(map) => map.values().for_each(|item| asking(template, item, found)),
         _ => {}
     }
+}
+
+/// The type of the resource that an id names, in lower case; `None` where the text is no id.
+fn type_of(text: &str) -> Option<String> {
+    let (_, tail) = text.rsplit_once("/providers/")?;
+    let mut segments = tail.split('/');
+    let namespace = segments.next()?;
+    let types = segments.step_by(2);
+    Some(types.fold(namespace.to_lowercase(), |kind, segment| format!("{kind}/{}", segment.to_lowercase())))
 }
 
 /// A child's type or name under its parent's, unless it is whole already.
