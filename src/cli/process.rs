@@ -54,6 +54,10 @@ pub async fn run(program: &Program, mut line: impl FnMut(Line), stop: impl Futur
     // A group of its own, so that Ctrl-C in the terminal reaches this program alone, which then stops the child in the agent's way.
     #[cfg(unix)]
     command.process_group(0);
+    // A shell starts what goes on in its background with interrupts ignored, and children inherit that. Where this program listens, they get
+    // the default back.
+    #[cfg(unix)]
+    let _listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let merged = connect(&mut command, program.merges_output)?;
     let mut child = command.spawn()?;
     // The command holds an end of the pipe, which would never end.
