@@ -83,22 +83,13 @@ pub fn run() -> Result<()> {
 
 fn bundle_baseline() -> Result<PathBuf> {
     let output = shell::target().join("bench/baseline.js");
-    let mut command = npm::Tool::Esbuild.command();
-    command.arg("xtask/bench/baseline.js").arg(format!("--outfile={}", output.display()));
-    command.args([
-        "--bundle",
-        "--minify",
-        "--format=cjs",
-        "--platform=node",
-        "--target=node20",
-        "--legal-comments=none",
-        "--log-level=error",
-    ]);
-    shell::run(&mut command)?;
+    // The SDK's own script warns of what the bundler does with it.
+    npm::bundle("xtask/bench/baseline.js", &output, &["--log-level=error".to_owned()])?;
     Ok(output)
 }
 
-/// The folders of Delete VM and of the largest task, and the extension. The baseline does Delete VM; its size is its one script, without manifest and icon.
+/// The folders of Delete VM and of the largest task, and the extension. The baseline does Delete VM; its size is its one script, without
+/// manifest and icon.
 fn sizes(baseline: &Path) -> Result<Vec<Figure>> {
     let report: Value = serde_json::from_slice(&fs::read(shell::root().join("dist/package.json"))?)?;
     let tasks = report["tasks"].as_array().context("dist/package.json lists no tasks")?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -36,6 +36,14 @@ impl Tool {
         command.arg(shell::root().join(self.script())).current_dir(shell::root());
         command
     }
+}
+
+/// Bundles a script and all that it requires into one script for Node, with further options of esbuild's.
+pub fn bundle(script: &str, output: &Path, options: &[String]) -> Result<()> {
+    let mut command = Tool::Esbuild.command();
+    command.arg(script).arg(format!("--outfile={}", output.display())).args(options);
+    command.args(["--bundle", "--minify", "--format=cjs", "--platform=node", "--target=node20", "--legal-comments=none"]);
+    shell::run(&mut command)
 }
 
 /// Installs what `package-lock.json` names, unless just that is installed. No package's install scripts run.

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{npm::Tool, shell};
+use crate::{
+    npm::{self, Tool},
+    shell,
+};
 
 /// The WebAssembly's name beside `index.js`; wasm-bindgen derives it from the script's.
 pub const FILE_NAME: &str = "engine_bg.wasm";
@@ -76,7 +79,8 @@ pub fn build(engine: Engine) -> Result<Built> {
     let wasm = work.join("optimized.wasm");
     optimize(&work.join(FILE_NAME), &wasm)?;
     let script = work.join("index.js");
-    bundle(&work.join("engine.js"), &script)?;
+    let glue = format!("--alias:dtl-engine={}", work.join("engine.js").display());
+    npm::bundle("src/node/index.js", &script, &[glue, "--log-level=warning".to_owned()])?;
     Ok(Built { script, wasm })
 }
 
@@ -120,20 +124,4 @@ fn optimize(input: &Path, output: &Path) -> Result<()> {
     let mut command = Tool::WasmOpt.command();
     command.args(["-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"]).args(FEATURES);
     shell::run(command.arg(input).arg("-o").arg(output))
-}
-
-fn bundle(glue: &Path, output: &Path) -> Result<()> {
-    let mut command = Tool::Esbuild.command();
-    command.arg("src/node/index.js").arg(format!("--outfile={}", output.display()));
-    command.arg(format!("--alias:dtl-engine={}", glue.display()));
-    command.args([
-        "--bundle",
-        "--minify",
-        "--format=cjs",
-        "--platform=node",
-        "--target=node20",
-        "--legal-comments=none",
-        "--log-level=warning",
-    ]);
-    shell::run(&mut command)
 }
