@@ -2,6 +2,7 @@
 //!
 //! Knows no resource provider; those are `devtestlab` and its neighbours.
 
+mod budget;
 pub mod client;
 pub mod credential;
 pub mod error;

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{
     Cloud, Error, Operation, Progress, Request, Response, Wait,
+    budget::Budgets,
     credential::UserAgent,
     error,
     operation::{Stage, Step, interval},
@@ -35,6 +36,7 @@ pub struct Client {
     correlation_id: String,
     limits: Limits,
     heeds_cancel: bool,
+    budgets: Arc<Budgets>,
 }
 
 /// How long the answer to a request that changes something is still awaited once the agent has asked to stop: without it, nobody would
@@ -59,6 +61,7 @@ impl Client {
             correlation_id: uuid::Uuid::new_v4().to_string(),
             limits: Limits::default(),
             heeds_cancel: true,
+            budgets: Arc::default(),
         }
     }
 
@@ -285,7 +288,14 @@ impl Client {
         let mut uncertain = false;
         let mut refused = false;
         for attempt in 1.. {
+            let turn = self.budgets.turn(method, url, self.host.elapsed());
+            let wait = turn.as_ref().map_or(Duration::ZERO, |turn| turn.wait);
+            self.sleep(wait).await.map_err(|()| Error::Cancelled { during: format!("{describe}, which was not sent") })?;
             let outcome = self.exchange(url, method, body, describe).await?;
+            if let (Some(turn), Ok(response)) = (turn, &outcome) {
+                let quiet = retry::retry_after(&response.headers, self.host.now());
+                turn.answered(response.status, &response.headers, quiet, self.host.elapsed());
+            }
             if !refused && matches!(&outcome, Ok(response) if response.status == 401) {
                 // The token was refused, perhaps before its time. The next try gets another.
                 refused = true;
