@@ -8,6 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     clock::millisecond_date,
     error::ApiError,
+    faults::chaos::Chaos,
     http::{Reply, Request, parse_object},
     store::Resource,
     world::World,
@@ -20,6 +21,7 @@ pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
         ("GET", "/emulator/resources") => Ok(resources(world)),
         ("GET", "/emulator/unknown-routes") => Ok(Reply::ok(&json!(world.unknown_routes()))),
         ("POST", "/emulator/faults") => add_faults(world, request),
+        ("GET", "/emulator/chaos") => Ok(Reply::ok(&world.faults.chaos_json())),
         ("DELETE", "/emulator/faults") => {
             world.faults.clear();
             Ok(Reply::ok(&json!({})))
@@ -27,7 +29,12 @@ pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
         ("POST", "/emulator/settings") => change_settings(world, request),
         (
             method,
-            path @ ("/emulator/requests" | "/emulator/resources" | "/emulator/unknown-routes" | "/emulator/faults" | "/emulator/settings"),
+            path @ ("/emulator/requests"
+            | "/emulator/resources"
+            | "/emulator/unknown-routes"
+            | "/emulator/faults"
+            | "/emulator/chaos"
+            | "/emulator/settings"),
         ) => Err(ApiError::method_not_allowed(method, path)),
         (_, path) => Err(ApiError::new(404, "NotFound", format!("The control interface has no '{path}'."))),
     };
@@ -65,7 +72,7 @@ fn add_faults(world: &World, request: &Request) -> Result<Reply, ApiError> {
 fn change_settings(world: &World, request: &Request) -> Result<Reply, ApiError> {
     let body = parse_object(&request.body)?;
     let mut settings = world.settings().clone();
-    let mut now = None;
+    let (mut now, mut chaos) = (None, None);
     for (name, value) in body.as_object().into_iter().flatten() {
         match name.as_str() {
             "throttling" => settings.throttling = value.as_bool().ok_or_else(|| invalid("'throttling' must be true or false"))?,
@@ -78,6 +85,7 @@ fn change_settings(world: &World, request: &Request) -> Result<Reply, ApiError> 
                 let date = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
                 now = Some(date.ok_or_else(|| invalid("'now' must be a date such as 2026-11-20T00:00:00Z"))?);
             }
+            "chaos" => chaos = Some((!value.is_null()).then(|| Chaos::read(value)).transpose().map_err(invalid)?),
             "durations" => {
                 let durations = value.as_object().ok_or_else(|| invalid("'durations' must be an object"))?;
                 for (work, seconds) in durations {
@@ -90,6 +98,9 @@ fn change_settings(world: &World, request: &Request) -> Result<Reply, ApiError> 
     *world.settings_mut() = settings;
     if let Some(now) = now {
         world.clock.set(now);
+    }
+    if let Some(chaos) = chaos {
+        world.faults.set_chaos(chaos);
     }
     Ok(Reply::ok(&json!({})))
 }

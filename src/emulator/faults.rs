@@ -1,4 +1,6 @@
-//! Faults on demand: wrong answers, delays, closed connections, provisioning that fails.
+//! Faults on demand and by chance: wrong answers, delays, closed connections, provisioning that fails.
+
+pub mod chaos;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use chaos::Chaos;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,8 +29,23 @@ struct Description {
     #[serde(default)]
     close: bool,
     #[serde(default)]
+    close_after: bool,
+    #[serde(default)]
+    truncate: bool,
+    #[serde(default)]
     delay_seconds: f64,
     provisioning: Option<String>,
+}
+
+impl Description {
+    fn cut(&self) -> Cut {
+        match self {
+            Self { close: true, .. } => Cut::Before,
+            Self { close_after: true, .. } => Cut::After,
+            Self { truncate: true, .. } => Cut::Within,
+            _ => Cut::Nowhere,
+        }
+    }
 }
 
 fn once() -> u64 {
@@ -40,13 +58,29 @@ struct Fault {
     path: Regex,
 }
 
+/// Where a fault cuts a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Before the request is served.
+    Before,
+    /// When the request took effect, without an answer.
+    After,
+    /// In the middle of the answer's body.
+    Within,
+}
+
 /// What a fault does to a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effect {
     /// Wait so long first.
     pub delay: Duration,
-    /// Close the connection without an answer.
-    pub close: bool,
+    /// Where the connection is cut.
+    pub cut: Cut,
+    /// Refuse the request's token from now on.
+    pub expire_token: bool,
     /// Answer with this status instead of serving the request.
     pub status: Option<u16>,
     /// Headers of that answer; of the real one when there is no status.
@@ -66,10 +100,11 @@ pub struct Outcome {
     pub delay: Duration,
 }
 
-/// The faults that wait for their occasion.
+/// The faults that wait for their occasion, and those by chance.
 #[derive(Debug, Default)]
 pub struct Faults {
     faults: Mutex<Vec<Fault>>,
+    chaos: Mutex<Option<Chaos>>,
 }
 
 impl Faults {
@@ -84,13 +119,28 @@ impl Faults {
         Ok(())
     }
 
-    /// Removes all.
+    /// Removes all, those by chance too.
     pub fn clear(&self) {
         self.lock().clear();
+        self.set_chaos(None);
     }
 
-    /// What happens to a request; uses up one occasion of the first fault that fits.
+    /// Lets faults happen by chance, or no longer.
+    pub fn set_chaos(&self, chaos: Option<Chaos>) {
+        *self.chaos() = chaos;
+    }
+
+    /// The faults that happened by chance; null when none can.
+    pub fn chaos_json(&self) -> Value {
+        self.chaos().as_ref().map_or(Value::Null, Chaos::to_json)
+    }
+
+    /// What happens to a request: the first fault on demand that fits, of which it uses up one occasion, or one by chance.
     pub fn effect(&self, method: &str, path: &str) -> Option<Effect> {
+        self.demanded_effect(method, path).or_else(|| self.chaos().as_mut()?.effect(method, path))
+    }
+
+    fn demanded_effect(&self, method: &str, path: &str) -> Option<Effect> {
         let mut faults = self.lock();
         let fault = take(&mut faults, |fault| {
             fault.description.provisioning.is_none()
@@ -100,15 +150,20 @@ impl Faults {
         let description = &fault.description;
         Some(Effect {
             delay: Duration::try_from_secs_f64(description.delay_seconds).unwrap_or_default(),
-            close: description.close,
+            cut: description.cut(),
+            expire_token: false,
             status: description.status,
             headers: description.headers.iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect(),
             body: description.body.as_ref().map(|body| text(body).into_bytes()),
         })
     }
 
-    /// What happens to something that is being made; uses up one occasion.
+    /// What happens to something that is being made, on demand or by chance.
     pub fn provisioning(&self, id: &str) -> Option<Outcome> {
+        self.demanded_outcome(id).or_else(|| self.chaos().as_mut()?.provisioning(id))
+    }
+
+    fn demanded_outcome(&self, id: &str) -> Option<Outcome> {
         let mut faults = self.lock();
         let fault = take(&mut faults, |fault| fault.description.provisioning.is_some() && fault.path.is_match(id))?;
         let description = &fault.description;
@@ -122,6 +177,16 @@ impl Faults {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn chaos(&self) -> std::sync::MutexGuard<'_, Option<Chaos>> {
+        self.chaos.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A case-insensitive regular expression that is searched in paths.
+fn pattern(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).case_insensitive(true).build();
+    built.map_err(|error| format!("the fault's path '{text}' is no regular expression: {error}"))
 }
 
 fn read_fault(value: Value) -> Result<Fault, String> {
@@ -132,10 +197,7 @@ fn read_fault(value: Value) -> Result<Fault, String> {
     if description.status.is_some_and(|status| !(100..=599).contains(&status)) {
         return Err("a fault's status must be 100 to 599".into());
     }
-    let path = RegexBuilder::new(&description.path)
-        .case_insensitive(true)
-        .build()
-        .map_err(|error| format!("the fault's path '{}' is no regular expression: {error}", description.path))?;
+    let path = pattern(&description.path)?;
     Ok(Fault { description, path })
 }
 

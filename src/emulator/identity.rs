@@ -186,8 +186,7 @@ impl Identity {
         let Some(header) = authorization else {
             return Err(self.challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."));
         };
-        let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer ")).map(str::trim);
-        let Some(token) = token.filter(|token| !token.is_empty()) else {
+        let Some(token) = bearer(header) else {
             return Err(self
                 .challenge("AuthenticationFailed", "Authentication failed. The 'Authorization' header is provided in an invalid format."));
         };
@@ -200,6 +199,15 @@ impl Identity {
             return Err(self.challenge("ExpiredAuthenticationToken", "The access token expiry time is in the past. Sign in again."));
         }
         Ok(caller)
+    }
+
+    /// Refuses the token of an `Authorization` header from now on, as one that has expired.
+    pub fn expire(&self, authorization: Option<&str>) {
+        if let Some(token) = authorization.and_then(bearer)
+            && let Ok((caller, _)) = self.verify(token)
+        {
+            self.verified.write().unwrap_or_else(PoisonError::into_inner).insert(token.into(), (caller, 0));
+        }
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, i64), ApiError> {
@@ -241,6 +249,12 @@ impl Identity {
         );
         ApiError::new(401, code, message).with_header("WWW-Authenticate", challenge)
     }
+}
+
+/// The token of an `Authorization` header.
+fn bearer(header: &str) -> Option<&str> {
+    let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer ")).map(str::trim);
+    token.filter(|token| !token.is_empty())
 }
 
 /// The object id of an application's service principal.

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use futures::stream;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{HeaderName, HeaderValue},
+    body::{Bytes, Frame, Incoming},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use super::{
     control,
     error::ApiError,
+    faults::Cut,
     http::{Reply, Request, decode},
     identity, router,
     world::World,
@@ -74,12 +76,15 @@ async fn connection(world: Arc<World>, acceptor: TlsAcceptor, stream: TcpStream,
     let _ = connection.await;
 }
 
-/// A fault wants the connection closed: hyper drops it when the service fails.
+/// A fault wants the connection closed: hyper drops it when the service, or the body of an answer, fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on demand")]
 struct Closed;
 
-async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+/// The body of an answer.
+type Body = UnsyncBoxBody<Bytes, Closed>;
+
+async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Closed> {
     let arrived = world.clock.now();
     let (request, problem) = match read(request).await {
         Ok(request) => (request, None),
@@ -92,8 +97,11 @@ async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result
     let ticket = world.journal.arrived(arrived, &request.method, &request.path, &request.query, client);
     let effect = world.faults.effect(&request.method, &request.path).unwrap_or_default();
     tokio::time::sleep(effect.delay).await;
-    if effect.close {
+    if effect.cut == Cut::Before {
         return Err(Closed);
+    }
+    if effect.expire_token {
+        world.identity.expire(request.header("authorization"));
     }
     let mut reply = match (effect.status, problem) {
         (Some(status), _) => {
@@ -104,10 +112,30 @@ async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result
         (None, Some(problem)) => problem.into(),
         (None, None) => identity::endpoints::serve(&world, &request).unwrap_or_else(|| router::serve(&world, &request)),
     };
+    if effect.cut == Cut::After {
+        return Err(Closed);
+    }
     reply.headers.extend(effect.headers);
     add_common_headers(&request, &mut reply);
     world.journal.answered(ticket, reply.status);
-    Ok(response(reply))
+    Ok(if effect.cut == Cut::Within { truncated(response(reply)).await } else { response(reply) })
+}
+
+/// The same answer, of which the second half of the body never comes.
+async fn truncated(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    let half = bytes.slice(..bytes.len() / 2);
+    let frames = stream::unfold(Some(half), |half| async move {
+        let Some(half) = half else {
+            // What has been written is on its way before the connection breaks.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Some((Err(Closed), None));
+        };
+        Some((Ok(Frame::data(half)), None))
+    });
+    Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
 }
 
 /// Reads a request whole, or says what is wrong with its body.
@@ -160,12 +188,13 @@ fn add_common_headers(request: &Request, reply: &mut Reply) {
     }
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
+fn response(reply: Reply) -> Response<Body> {
     let has_body = reply.body.is_some();
-    let mut response = Response::new(Full::new(Bytes::from(reply.body.unwrap_or_default())));
+    let body = Full::new(Bytes::from(reply.body.unwrap_or_default())).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if has_body {
-        response.headers_mut().insert("content-type", HeaderValue::from_static(reply.content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     }
     for (name, value) in reply.headers {
         // A fault may ask for a header that HTTP has no room for; it goes without.
