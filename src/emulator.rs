@@ -40,6 +40,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+use deployment::content::Contents;
 use identity::Identity;
 use seed::Seed;
 use settings::Settings;
@@ -158,7 +159,9 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     let (ca_file, authority) = write_authority(options.ca_file, &tls.authority_pem)?;
     let base = format!("https://{}/", SocketAddr::new(reachable(address.ip()), address.port()));
     let identity = Identity::new(&base, seed.identities.clone())?;
-    let world = Arc::new(World::new(base, identity, Settings::new(options.speed), seed.page_size));
+    let mut world = World::new(base, identity, Settings::new(options.speed), seed.page_size);
+    world.contents = Contents::trusting(tls.authority_pem);
+    let world = Arc::new(world);
     let subscriptions = seed.plant(&world)?;
     let ready = ready_line(&world, &ca_file, subscriptions);
     let server = tokio::spawn(server::serve(world.clone(), listener, tls.server));

@@ -47,7 +47,7 @@ pub use declare::{Parameter, ParameterType, Template, parameter_values};
 pub use deployment::{Deployment, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};
 pub use functions::names as function_names;
-pub use link::inline;
+pub use link::{embed, inline};
 pub use offline::{Evaluation, Offline, Unresolved, evaluate};
 
 /// A template or parameter file's error or warning.
@@ -85,22 +85,76 @@ impl std::fmt::Display for Finding {
 pub struct Context {
     /// The tenant's GUID.
     pub tenant_id: String,
-    /// The subscription's GUID.
+    /// The subscription's GUID; empty for a deployment above subscriptions.
     pub subscription_id: String,
     /// The subscription's display name.
     pub subscription_name: String,
-    /// The resource group; absent for a deployment at subscription scope.
-    pub resource_group: Option<ResourceGroup>,
+    /// What it goes to.
+    pub level: Level,
     /// The deployment's name.
     pub deployment_name: String,
-    /// The deployment's location, at subscription scope.
+    /// The deployment's location, at any level but a resource group's.
     pub location: Option<String>,
+    /// Whether it removes what the template does not hold.
+    pub mode: Mode,
     /// Where the template was downloaded from, for a linked one.
     pub template_link: Option<String>,
     /// What `environment()` answers.
     pub environment: Value,
     /// What `utcNow()` answers.
     pub now: OffsetDateTime,
+}
+
+/// What a deployment goes to.
+#[derive(Clone, Debug)]
+pub enum Level {
+    /// A resource group of the context's subscription.
+    ResourceGroup(ResourceGroup),
+    /// The context's subscription.
+    Subscription,
+    /// The management group of this name.
+    ManagementGroup(String),
+    /// The tenant.
+    Tenant,
+}
+
+impl Level {
+    /// The level that a template's `$schema` is for. Templates for resource groups, and those that do not say, go to `group`.
+    pub fn of_schema(template: &Value, group: ResourceGroup) -> Self {
+        let schema = template.get("$schema").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+        let name = schema.rsplit('/').next().unwrap_or_default();
+        match name.strip_suffix("deploymenttemplate.json#").or_else(|| name.strip_suffix("deploymenttemplate.json")) {
+            Some("subscription") => Self::Subscription,
+            Some("managementgroup") => Self::ManagementGroup("management-group".to_owned()),
+            Some("tenant") => Self::Tenant,
+            _ => Self::ResourceGroup(group),
+        }
+    }
+}
+
+/// What a deployment does with what the template does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing.
+    #[default]
+    Incremental,
+    /// It removes it.
+    Complete,
+}
+
+impl Mode {
+    /// The mode of a name, whatever its casing.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Incremental, Self::Complete].into_iter().find(|mode| mode.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incremental => "Incremental",
+            Self::Complete => "Complete",
+        }
+    }
 }
 
 /// A resource group, as `resourceGroup()` answers.

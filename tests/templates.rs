@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use dtl::template::{self, Context, Document, Evaluation, Finding, Offline, ResourceGroup, Template};
+use dtl::template::{self, Context, Document, Evaluation, Finding, Level, Mode, Offline, ResourceGroup, Template};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -26,9 +26,10 @@ fn context() -> Context {
         tenant_id: "11111111-1111-1111-1111-111111111111".to_owned(),
         subscription_id: "22222222-2222-2222-2222-222222222222".to_owned(),
         subscription_name: "Team".to_owned(),
-        resource_group: Some(ResourceGroup { name: "group".to_owned(), location: "westeurope".to_owned(), tags: Map::new() }),
+        level: Level::ResourceGroup(ResourceGroup { name: "group".to_owned(), location: "westeurope".to_owned(), tags: Map::new() }),
         deployment_name: "azuredeploy".to_owned(),
         location: None,
+        mode: Mode::Incremental,
         template_link: None,
         environment: template::public_cloud(),
         now: OffsetDateTime::from_unix_timestamp(1_763_632_800).unwrap(),

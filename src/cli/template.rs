@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{Exit, say_error};
-use crate::template::{self, CheckOptions, Context, Document, Finding, ResourceGroup, Runtime, Template};
+use crate::template::{self, CheckOptions, Context, Document, Finding, Level, Mode, ResourceGroup, Runtime, Template};
 
 /// The command line of `dtl template`.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,15 +85,8 @@ fn evaluate(arguments: &Evaluate) -> Result<Exit, String> {
         Err(finding) => return Ok(refused(&input.template, &[finding])),
     };
     let evaluated = Template::parse(document).and_then(|template| {
-        let subscription_scope = template
-            .value()
-            .get("$schema")
-            .and_then(Value::as_str)
-            .is_some_and(|s| s.to_lowercase().contains("/subscriptiondeploymenttemplate"));
-        let mut context = context(&arguments.subscription, &arguments.resource_group, &arguments.location, &input.template);
-        if subscription_scope {
-            context.resource_group = None;
-        }
+        let group = ResourceGroup { name: arguments.resource_group.clone(), location: arguments.location.clone(), tags: Map::new() };
+        let context = context(&arguments.subscription, group, template.value(), &input.template);
         template::evaluate(&Arc::new(template), &parameters, &context, &Files::beside(&input.template))
     });
     match evaluated {
@@ -133,7 +126,8 @@ fn checked(input: &Input, document: &Document, (values, file): &Parameters) -> t
         capture: None,
         artifact: Some(&artifact),
     };
-    let context = context("00000000-0000-0000-0000-000000000000", "resource-group", "westeurope", &input.template);
+    let group = ResourceGroup { name: "resource-group".to_owned(), location: "westeurope".to_owned(), tags: Map::new() };
+    let context = context("00000000-0000-0000-0000-000000000000", group, document.value(), &input.template);
     template::check(document, &context, &options)
 }
 
@@ -205,14 +199,17 @@ fn parameters(input: &Input) -> Result<Result<Parameters, Finding>, String> {
     Ok(Ok((values, document)))
 }
 
-fn context(subscription: &str, group: &str, location: &str, file: &Path) -> Context {
+/// Where the template goes: what its schema says.
+fn context(subscription: &str, group: ResourceGroup, template: &Value, file: &Path) -> Context {
+    let location = group.location.clone();
     Context {
         tenant_id: "00000000-0000-0000-0000-000000000000".to_owned(),
         subscription_id: subscription.to_owned(),
         subscription_name: "subscription".to_owned(),
-        resource_group: Some(ResourceGroup { name: group.to_owned(), location: location.to_owned(), tags: Map::new() }),
+        level: Level::of_schema(template, group),
         deployment_name: file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        location: Some(location.to_owned()),
+        location: Some(location),
+        mode: Mode::Incremental,
         template_link: None,
         environment: template::public_cloud(),
         now: OffsetDateTime::now_utc(),

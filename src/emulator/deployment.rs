@@ -1,5 +1,6 @@
-//! Deployments: templates made into resources, at a resource group or a subscription.
+//! Deployments: templates made into resources, at a resource group, a subscription, a management group or the tenant.
 
+pub mod content;
 pub mod live;
 pub mod plan;
 pub mod walk;
@@ -18,7 +19,7 @@ use super::{
     operation::{Operation, State},
     page,
     provision::{Applied, Put},
-    router::{self, Target},
+    router,
     settings::Work,
     store::Resource,
     world::{Call, World, random_digits},
@@ -28,14 +29,14 @@ use plan::Plan;
 /// A resource group holds so many deployments.
 const LIMIT: usize = 800;
 
-/// Serves a request to deployments.
-pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
-    let rest: Vec<&str> = target.rest.iter().map(String::as_str).collect();
+/// Serves a request to the deployments of a scope; `rest` begins with `deployments`.
+pub fn serve(world: &Arc<World>, call: &Call<'_>, scope: &str, rest: &[&str]) -> Result<Reply, ApiError> {
     let third = rest.get(2).map(|part| part.to_ascii_lowercase()).unwrap_or_default();
     if rest.len() == 1 {
-        return list(world, call, target);
+        return list(world, call, scope);
     }
-    let id = Id { scope: target.scope(), namespace: "Microsoft.Resources".into(), pairs: vec![("deployments".into(), rest[1].to_owned())] };
+    let id =
+        Id { scope: scope.to_owned(), namespace: "Microsoft.Resources".into(), pairs: vec![("deployments".into(), rest[1].to_owned())] };
     if rest.len() == 2 {
         return serve_one(world, call, &id);
     }
@@ -62,11 +63,11 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
     }
 }
 
-fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+fn list(world: &World, call: &Call<'_>, scope: &str) -> Result<Reply, ApiError> {
     if call.method() != "GET" {
         return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
     }
-    let deployments = world.store.members(&format!("{}/providers/Microsoft.Resources/deployments", target.scope()));
+    let deployments = world.store.members(&format!("{scope}/providers/Microsoft.Resources/deployments"));
     let mut call_filter = call.request.parameter("$filter").unwrap_or_default();
     call_filter.retain(|c| c != ' ');
     // `provisioningState` is meant without `properties/`.
@@ -200,6 +201,11 @@ fn shown(world: &World, id: &Id, body: &Value, plan: &Plan) -> Resource {
             shown[part] = body[part].clone();
         }
     }
+    for link in ["templateLink", "parametersLink"] {
+        if !body["properties"][link].is_null() {
+            shown["properties"][link] = body["properties"][link].clone();
+        }
+    }
     Resource::new(shown, now)
 }
 
@@ -245,14 +251,13 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
         let message = format!("Unable to delete deployment '{}': it is still active. Cancel it first.", id.name());
         return Err(ApiError::conflict("DeploymentActive", message));
     }
+    let Some(subscription) = id.subscription() else {
+        world.store.remove(&deployment.key);
+        return Ok(Reply::empty(204));
+    };
     let operation = world.begin();
-    let location = format!(
-        "{}/subscriptions/{}/operationresults/{}?api-version={}",
-        call.root,
-        id.subscription().unwrap_or_default(),
-        operation.name,
-        call.api_version
-    );
+    let location =
+        format!("{}/subscriptions/{subscription}/operationresults/{}?api-version={}", call.root, operation.name, call.api_version);
     remove_soon(world, &deployment.key, operation);
     Ok(Reply::empty(202).with_header("Location", location))
 }

@@ -113,6 +113,14 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
             let rest: Vec<&str> = std::iter::once("Microsoft.Resources").chain(segments[4..].iter().copied()).collect();
             target(world, call, segments[1], Some(segments[3]), &rest)
         }
+        // Above subscriptions there are deployments, and what they have made.
+        ["providers", "microsoft.resources", "deployments", ..] => deployment::serve(world, call, "", &segments[2..]),
+        ["providers", "microsoft.management", "managementgroups", _, "providers", "microsoft.resources", "deployments", ..] => {
+            deployment::serve(world, call, &format!("/{}", segments[..4].join("/")), &segments[6..])
+        }
+        ["providers", ..] if call.method() == "GET" && world.store.contains(&call.request.path) => {
+            world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| unknown(world, call))
+        }
         _ => resources::serve(world, call, &segments, &lower),
     }
 }
@@ -143,7 +151,7 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
     }
     match target.namespace.to_ascii_lowercase().as_str() {
         "microsoft.devtestlab" => devtestlab::serve(world, call, &target),
-        "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target),
+        "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target.scope(), rest),
         "microsoft.compute" => compute::serve(world, call, &target),
         _ => resources::generic::serve(world, call, &target),
     }

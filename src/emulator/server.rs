@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     control,
+    deployment::content,
     error::ApiError,
     faults::Cut,
     http::{Reply, Request, decode},
@@ -110,7 +111,10 @@ async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result
             reply
         }
         (None, Some(problem)) => problem.into(),
-        (None, None) => identity::endpoints::serve(&world, &request).unwrap_or_else(|| router::serve(&world, &request)),
+        (None, None) => {
+            content::fetch_for(&world, &request).await;
+            identity::endpoints::serve(&world, &request).unwrap_or_else(|| router::serve(&world, &request))
+        }
     };
     if effect.cut == Cut::After {
         return Err(Closed);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     clock::Clock,
+    deployment::content::Contents,
     faults::{Faults, Outcome},
     http::Request,
     identity::{Caller, Identity},
@@ -40,6 +41,8 @@ pub struct World {
     pub throttle: Throttle,
     /// The tenant.
     pub identity: Identity,
+    /// What deployments link to.
+    pub contents: Contents,
     /// How many items a page of a list holds.
     pub page_size: usize,
     settings: RwLock<Settings>,
@@ -60,6 +63,7 @@ impl World {
             journal: Journal::default(),
             throttle: Throttle::default(),
             identity,
+            contents: Contents::default(),
             page_size,
             settings: RwLock::new(settings),
             gate: Mutex::default(),

@@ -15,7 +15,7 @@ use crate::{
     arm::ResourceId,
     host::FileError,
     resources::{self, Deployment, NewDeployment, Output},
-    template::{self, CheckOptions, Context, Document, Finding, ResourceGroup, Template},
+    template::{self, CheckOptions, Context, Document, Finding, Level, Mode, ResourceGroup, Template},
 };
 
 /// A template file, read.
@@ -50,7 +50,7 @@ pub fn template_input(agent: &Agent, problems: &mut Problems) -> Option<Template
         problems.add(format!("input 'TemplateFile' is '{}': {problem}", file.path));
         return None;
     }
-    let read = inline(agent, &file.path, document).and_then(Template::parse);
+    let read = embed(agent, &file.path, document).and_then(Template::parse);
     match read {
         Ok(template) => Some(TemplateFile { path: file.path, template: Arc::new(template) }),
         Err(findings) => {
@@ -61,10 +61,10 @@ pub fn template_input(agent: &Agent, problems: &mut Problems) -> Option<Template
 }
 
 /// Puts the templates that this one links to, below its own folder, in place of the links, so that Azure need not download them.
-fn inline(agent: &Agent, path: &str, document: Document) -> Result<Document, Vec<Finding>> {
+fn embed(agent: &Agent, path: &str, document: Document) -> Result<Document, Vec<Finding>> {
     let (folder, name) = path.rsplit_once(['/', '\\']).unwrap_or((".", path));
     let host = agent.host();
-    template::inline(document, name, &mut |linked| match host.read_file(&host.join_path(folder, linked)) {
+    template::embed(document, name, &mut |linked| match host.read_file(&host.join_path(folder, linked)) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(FileError::NotFound) => Ok(None),
         Err(error) => Err(error.to_string()),
@@ -98,9 +98,10 @@ pub fn context(agent: &Agent, subscription_id: &str, resource_group: &str) -> Co
         tenant_id: String::new(),
         subscription_id: subscription_id.to_owned(),
         subscription_name: String::new(),
-        resource_group: Some(ResourceGroup { name: resource_group.to_owned(), location: String::new(), tags: Map::new() }),
+        level: Level::ResourceGroup(ResourceGroup { name: resource_group.to_owned(), location: String::new(), tags: Map::new() }),
         deployment_name: "deployment".to_owned(),
         location: None,
+        mode: Mode::Incremental,
         template_link: None,
         environment: template::public_cloud(),
         now: agent.host().now(),

@@ -14,11 +14,12 @@ use serde_json::{Map, Value};
 use super::{
     Context, Document, Finding, Template,
     declare::MAX_SIZE,
-    deployment::{Deployment, arguments, expand_partly},
+    deployment::{Deployment, arguments, expand_partly, extension_of},
     evaluate::{Argument, Evaluator, Frame, Place},
     expression::{Text, classify},
     fault::{Fault, MAX_FINDINGS},
     functions::{describe, member, nearest},
+    link::needed_files,
     offline::Offline,
     path::{self, Trail},
 };
@@ -113,6 +114,7 @@ pub fn check(document: &Document, context: &Context, options: &Options<'_>) -> C
     let template = Arc::new(template);
     duplicates(&template, &mut checked);
     shape(&template, &mut checked);
+    extensions(&template, &mut checked);
     expressions::check(&template, &mut checked);
     let given = given(&template, options, &mut checked);
     values(&template, &given, context, options, &mut checked);
@@ -172,6 +174,21 @@ fn shape(template: &Template, checked: &mut Checked) {
         if !sections.iter().any(|section| section.eq_ignore_ascii_case(key)) {
             let message = format!("'{key}' is no section of a template{}", nearest(key, sections.into_iter()));
             checked.error(template.finding(path::join("", key), message));
+        }
+    }
+}
+
+/// Resources that are not the resource manager's own: they are let pass, but not looked at.
+fn extensions(template: &Template, checked: &mut Checked) {
+    let path = template.path("resources");
+    let resources: Vec<(String, &Value)> = match template.section("resources") {
+        Some(Value::Array(items)) => items.iter().enumerate().map(|(index, item)| (path::at(&path, index), item)).collect(),
+        Some(Value::Object(map)) => map.iter().map(|(key, item)| (path::join(&path, key), item)).collect(),
+        _ => Vec::new(),
+    };
+    for (path, resource) in resources {
+        if let Some(name) = extension_of(resource).filter(|name| template.extensions().any(|known| known == *name)) {
+            checked.warning(template.finding(path, format!("the resource is one of the extension '{name}', it is not checked")));
         }
     }
 }
@@ -325,13 +342,22 @@ fn resources(
             continue;
         }
         if resource.is_deployment() {
+            let properties = deployment.body_with(index, evaluator).ok().and_then(|mut body| body.get_mut("properties").map(Value::take));
+            let links = properties.as_ref().and_then(Value::as_object).into_iter().flatten().filter(|(key, _)| key.ends_with("Link"));
+            for (key, link) in links {
+                must_be_downloaded(deployment, link, &path::join(&path::join(&resource.path, "properties"), key), checked);
+            }
             match deployment.nested_with(index, evaluator) {
                 Ok(nested) => resources(&nested.deployment, evaluator, noted, options, machines, checked),
                 Err(faults) => faults.into_iter().for_each(|fault| refuse(fault, checked)),
             }
             continue;
         }
-        match deployment.body_with(index, evaluator) {
+        let body = deployment.body_with(index, evaluator);
+        if let Ok(body) = &body {
+            must_be_downloaded(deployment, body, &resource.path, checked);
+        }
+        match body {
             Ok(body) if resource.resource_type.eq_ignore_ascii_case(lab::VIRTUAL_MACHINES) => {
                 let machine = lab::read(resource, &body, &noted.borrow());
                 lab::check(template, resource, &machine, &body, &noted.borrow(), &deployment.context, options, checked);
@@ -343,6 +369,20 @@ fn resources(
     }
     if let Err(findings) = deployment.outputs_with(evaluator) {
         checked.refuse(findings);
+    }
+}
+
+/// Tells the files that Azure would have to download from beside a template that has no address.
+fn must_be_downloaded(deployment: &Deployment, value: &Value, path: &str, checked: &mut Checked) {
+    let mut needed = Vec::new();
+    needed_files(value, &Trail::Start(path), &mut needed);
+    for (path, file) in needed {
+        let what = if file.is_empty() { "what is beside the template".to_owned() } else { format!("the file '{file}'") };
+        let message = format!(
+            "Azure itself must download {what}, and the template is sent without an address: put it where Azure can reach it and pass that \
+             place in the parameter '_artifactsLocation'"
+        );
+        checked.error(deployment.scope.template.finding(path, message));
     }
 }
 

@@ -223,6 +223,12 @@ impl Template {
         member(&self.value, name)
     }
 
+    /// The names of the extensions that the template declares; `imports` is their older name.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = &str> {
+        let sections = ["extensions", "imports"].into_iter().filter_map(|name| self.section(name).and_then(Value::as_object));
+        sections.flat_map(|section| section.keys().map(String::as_str))
+    }
+
     /// The JSON path of something in the template.
     pub(crate) fn path(&self, key: &str) -> String {
         path::join(&self.base, key)

@@ -9,10 +9,10 @@ use std::{
 
 use serde_json::{Map, Value};
 
-pub(in crate::template) use self::builder::STAND_IN;
 use self::builder::{Layout, build, order};
+pub(in crate::template) use self::builder::{STAND_IN, extension_of};
 use super::{
-    Context, Document, Finding, ResourceGroup, Runtime,
+    Context, Document, Finding, Level, Mode, ResourceGroup, Runtime,
     declare::{ParameterType, Template, parameter_values},
     evaluate::{Argument, Evaluator, Frame, Place, Scope, Turn, weight},
     fault::{Budget, Fault},
@@ -149,8 +149,6 @@ pub struct Nested {
     pub deployment: Deployment,
     /// Where it goes.
     pub context: Context,
-    /// `Incremental` or `Complete`.
-    pub mode: String,
     /// Its parameters' values, in a request's shape.
     pub parameters: Map<String, Value>,
     /// Its template.
@@ -237,38 +235,79 @@ fn target(frame: &Frame<'_>, from: &Context, resource: &Value, path: &str, runti
             }
         }
     };
+    let here = |message: String| {
+        Fault::new(message).placed(&frame.scope.template.document, &|| {
+            if member(resource, "scope").is_some() { path::join(path, "scope") } else { path.to_owned() }
+        })
+    };
     let mut context = from.clone();
     context.template_link = None;
     context.deployment_name = text("name")?.unwrap_or_default();
-    let (mut subscription, mut group) = (text("subscriptionId")?, text("resourceGroup")?);
-    if let Some(scope) = text("scope")? {
-        let parts: Vec<&str> = scope.trim_matches('/').split('/').collect();
-        if let ["subscriptions", id, rest @ ..] = parts.as_slice() {
-            subscription = Some((*id).to_owned());
-            if let [_, name, ..] = rest {
-                group = Some((*name).to_owned());
-            }
-        }
-    }
     if let Some(location) = text("location")? {
         context.location = Some(location);
+    }
+    let (mut subscription, mut group) = (text("subscriptionId")?, text("resourceGroup")?);
+    if let Some(scope) = text("scope")? {
+        match scope_of(&scope) {
+            Some(ScopeOf::Above(level)) => {
+                context.level = level;
+                context.subscription_id.clear();
+                context.subscription_name.clear();
+                return Ok(context);
+            }
+            Some(ScopeOf::Below(id, name)) => (subscription, group) = (Some(id), name),
+            None => {
+                return Err(here(format!(
+                    "a deployment's scope is '/', a management group, a subscription or a resource group, '{scope}' is none of them"
+                )));
+            }
+        }
     }
     let moved = subscription.is_some();
     if let Some(subscription) = subscription {
         context.subscription_id = subscription;
     }
     match group {
-        Some(name) => {
-            let same = from.resource_group.as_ref().filter(|own| own.name.eq_ignore_ascii_case(&name) && !moved);
-            context.resource_group = Some(match same {
-                Some(own) => own.clone(),
-                None => group_of(&context, name, runtime),
-            });
+        Some(_) if context.subscription_id.is_empty() && matches!(context.level, Level::ManagementGroup(_) | Level::Tenant) => {
+            return Err(here("a deployment to a resource group from above subscriptions needs a 'subscriptionId' too".to_owned()));
         }
-        None if moved => context.resource_group = None,
+        Some(name) => {
+            let same = match &from.level {
+                Level::ResourceGroup(own) if own.name.eq_ignore_ascii_case(&name) && !moved => Some(own.clone()),
+                _ => None,
+            };
+            context.level = Level::ResourceGroup(same.unwrap_or_else(|| group_of(&context, name, runtime)));
+        }
+        None if moved => context.level = Level::Subscription,
         None => {}
     }
     Ok(context)
+}
+
+/// What a nested deployment's `scope` names.
+enum ScopeOf {
+    /// The tenant or a management group.
+    Above(Level),
+    /// A subscription, or a resource group in one.
+    Below(String, Option<String>),
+}
+
+fn scope_of(scope: &str) -> Option<ScopeOf> {
+    let parts: Vec<&str> = scope.trim_matches('/').split('/').collect();
+    let is = |part: &str, name: &str| part.eq_ignore_ascii_case(name);
+    Some(match parts.as_slice() {
+        [""] if !scope.is_empty() => ScopeOf::Above(Level::Tenant),
+        [before @ .., provider, kind, name]
+            if matches!(before, [] | ["providers"]) && is(provider, "Microsoft.Management") && is(kind, "managementGroups") =>
+        {
+            ScopeOf::Above(Level::ManagementGroup((*name).to_owned()))
+        }
+        [subscriptions, id] if is(subscriptions, "subscriptions") => ScopeOf::Below((*id).to_owned(), None),
+        [subscriptions, id, groups, name] if is(subscriptions, "subscriptions") && is(groups, "resourceGroups") => {
+            ScopeOf::Below((*id).to_owned(), Some((*name).to_owned()))
+        }
+        _ => return None,
+    })
 }
 
 /// Another resource group, as far as it is known.
@@ -276,7 +315,10 @@ fn group_of(context: &Context, name: String, runtime: &dyn Runtime) -> ResourceG
     let id = format!("/subscriptions/{}/resourceGroups/{name}", context.subscription_id);
     let known = runtime.resource(&id, None).ok().flatten();
     let location = known.as_ref().and_then(|group| member(group, "location")).and_then(Value::as_str);
-    let here = context.resource_group.as_ref().map(|group| group.location.clone()).or_else(|| context.location.clone());
+    let here = match &context.level {
+        Level::ResourceGroup(group) => Some(group.location.clone()),
+        _ => context.location.clone(),
+    };
     let tags = known.as_ref().and_then(|group| member(group, "tags")).and_then(Value::as_object).cloned().unwrap_or_default();
     ResourceGroup { name, location: location.map(str::to_owned).or(here).unwrap_or_default(), tags }
 }
@@ -356,9 +398,9 @@ impl Deployment {
         let strict = Evaluator::new(evaluator.runtime);
         let frame = self.frame(&strict, &resource.turns);
         let mut context = target(&frame, &self.context, &resource.json, &resource.path, evaluator.runtime).map_err(one)?;
-        let mode = match member(properties, "mode") {
-            Some(mode) => frame.value(mode, &Trail::Start(&path).key("mode")).map_err(one)?.as_str().unwrap_or("Incremental").to_owned(),
-            None => "Incremental".to_owned(),
+        context.mode = match member(properties, "mode") {
+            Some(mode) => frame.value(mode, &Trail::Start(&path).key("mode")).map_err(one)?.as_str().and_then(Mode::of).unwrap_or_default(),
+            None => Mode::default(),
         };
         // The template is read once for every turn of a loop over it.
         self.scope.budget.charge(weight(properties)).map_err(one)?;
@@ -408,22 +450,22 @@ impl Deployment {
         if !findings.is_empty() {
             return Err(findings.into_iter().map(Fault::from_finding).collect());
         }
-        Ok(Nested { deployment, context, mode, parameters, template: value })
+        Ok(Nested { deployment, context, parameters, template: value })
     }
 
     /// The document behind a link, and its address.
     fn linked(&self, frame: &Frame<'_>, link: &Value, path: &str) -> Result<(String, Document), Fault> {
-        let here =
-            |message: String| Fault::with_code("InvalidTemplateLink", message).placed(&self.scope.template.document, &|| path.to_owned());
+        let refused = |code, message: String| Fault::with_code(code, message).placed(&self.scope.template.document, &|| path.to_owned());
+        let here = |message: String| refused("InvalidTemplateLink", message);
         let link = frame.value(link, &Trail::Start(path))?;
         let text = |key: &str| member(&link, key).and_then(Value::as_str);
-        let uri = match (text("uri"), text("relativePath")) {
+        let uri = match (text("uri").or_else(|| text("id")), text("relativePath")) {
             (Some(uri), _) => uri.to_owned(),
             (None, Some(relative)) => match &self.context.template_link {
                 Some(base) => super::functions::resolve_uri(base, relative).unwrap_or_else(|| relative.to_owned()),
                 None => relative.to_owned(),
             },
-            (None, None) => return Err(here("a link needs 'uri' or 'relativePath'".to_owned())),
+            (None, None) => return Err(here("a link needs 'uri', 'relativePath' or a template spec's 'id'".to_owned())),
         };
         match frame.evaluator.runtime.linked(&uri) {
             Ok(Some(bytes)) => {
@@ -431,7 +473,7 @@ impl Deployment {
                 Ok((uri, document))
             }
             Ok(None) => Err(Fault::unresolved(format!("the content of '{uri}' is not known here"))),
-            Err(problem) => Err(here(format!("'{uri}' cannot be downloaded: {problem}"))),
+            Err(problem) => Err(refused("InvalidContentLink", problem)),
         }
     }
 

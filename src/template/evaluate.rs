@@ -274,6 +274,9 @@ impl<'f> Frame<'f> {
             }
             Expression::Integer(number) => Ok(Cow::Owned(Value::from(*number))),
             Expression::Call(call) => self.evaluator.descend(|| self.call(call)).map_err(|fault| fault.at(call.at)),
+            Expression::Access(..) if self.scope.context.template_link.is_none() && expression.template_address().is_some() => {
+                Err(Fault::unresolved("the template has no address, it was not downloaded from anywhere: pass '_artifactsLocation'"))
+            }
             Expression::Access(base, steps) => {
                 let mut value = self.evaluate(base)?;
                 for step in steps {
@@ -383,19 +386,10 @@ impl<'f> Frame<'f> {
         let value = match &parameter.default_value {
             None if parameter.nullable => Value::Null,
             None => return Err(Fault::unresolved(format!("the value for the template parameter '{}' is not provided", parameter.name))),
-            Some(default) => {
-                let value = self.once("parameter", index, name, || {
-                    let frame = Frame { place: Place::Default, turns: &[], bound: None, ..*self };
-                    frame.value(default, &Trail::Start(&path::join(&parameter.path, "defaultValue")))
-                });
-                match value {
-                    // By convention its default is the address that the template was downloaded from, which a template in a file has not.
-                    Err(_) if key == "_artifactslocation" && self.scope.context.template_link.is_none() => {
-                        return Err(Fault::unresolved("the template is not downloaded from anywhere: pass '_artifactsLocation'"));
-                    }
-                    value => value?,
-                }
-            }
+            Some(default) => self.once("parameter", index, name, || {
+                let frame = Frame { place: Place::Default, turns: &[], bound: None, ..*self };
+                frame.value(default, &Trail::Start(&path::join(&parameter.path, "defaultValue")))
+            })?,
         };
         Ok(Cow::Borrowed(self.scope.parameters[index].get_or_init(|| value)))
     }

@@ -281,19 +281,37 @@ impl fmt::Display for Expression {
 impl Expression {
     /// Calls `visit` on every call, outermost first.
     pub(crate) fn calls<'e>(&'e self, visit: &mut dyn FnMut(&'e Call)) {
+        self.each(&mut |expression| {
+            if let Self::Call(call) = expression {
+                visit(call);
+            }
+        });
+    }
+
+    /// Where `deployment().properties.templateLink.uri` begins and where its last dot is, when the expression begins so.
+    pub(crate) fn template_address(&self) -> Option<(usize, usize)> {
+        let Self::Access(base, steps) = self else { return None };
+        let Self::Call(call) = base.as_ref() else { return None };
+        let [Accessor::Property(first, _), Accessor::Property(second, _), Accessor::Property(third, last), ..] = steps.as_slice() else {
+            return None;
+        };
+        let names = [(first, "properties"), (second, "templateLink"), (third, "uri")];
+        let asked = call.function.is_some_and(|function| function.name == "deployment")
+            && names.iter().all(|(name, wanted)| name.eq_ignore_ascii_case(wanted));
+        asked.then_some((call.at, *last))
+    }
+
+    /// Calls `visit` on every part, outermost first.
+    pub(crate) fn each<'e>(&'e self, visit: &mut dyn FnMut(&'e Self)) {
+        visit(self);
         match self {
             Self::Text(_) | Self::Integer(_) => {}
-            Self::Call(call) => {
-                visit(call);
-                for argument in &call.arguments {
-                    argument.calls(visit);
-                }
-            }
+            Self::Call(call) => call.arguments.iter().for_each(|argument| argument.each(visit)),
             Self::Access(base, steps) => {
-                base.calls(visit);
+                base.each(visit);
                 for step in steps {
                     if let Accessor::Index(index, _) = step {
-                        index.calls(visit);
+                        index.each(visit);
                     }
                 }
             }

@@ -76,6 +76,7 @@ static FUNCTIONS: &[Function] = &[
     pure("createArray", 0, ANY, array::create_array),
     pure("empty", 1, 1, array::empty),
     pure("first", 1, 1, array::first),
+    pure("flatten", 1, 1, array::flatten),
     pure("indexFromEnd", 2, 2, array::index_from_end),
     pure("indexOf", 2, 2, array::index_of),
     pure("intersection", 2, ANY, array::intersection),

@@ -2,6 +2,9 @@
 //!
 //! Links are followed by `relativePath`, and by `uri` where that is built from the `_artifactsLocation` parameter or from the template's own
 //! address. Where a path leads is the caller's business: a function loads it.
+//!
+//! A template that is sent in a request has no address of its own. Where it asks for one, [`embed`] writes a placeholder that leads nowhere,
+//! and [`needed_files`] tells what still depends on it: files that Azure itself must download.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,9 +12,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    Context, Document, Finding, ResourceGroup, Template,
+    Context, Document, Finding, Level, Mode, ResourceGroup, Template,
     declare::{MAX_SIZE, parameter_values},
     evaluate::{Argument, Evaluator, Frame, Place, Scope},
+    expression::{self, Text, classify},
     fault::Budget,
     functions::{member, resolve_uri},
     offline::Offline,
@@ -31,10 +35,21 @@ pub type Load<'l> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, String> + 'l;
 ///
 /// Refused are circles, paths that lead out of the folder, files that are no JSON, and more than 4 MB altogether.
 pub fn inline(document: Document, name: &str, load: &mut Load<'_>) -> Result<Document, Vec<Finding>> {
-    if !document.value().to_string().contains("Link\"") {
+    put_in_place(document, name, false, load)
+}
+
+/// Makes a template that can be sent in a request: links put in place as [`inline`] does, and a placeholder wherever the template asks for
+/// the address that it was downloaded from, `_artifactsLocation` without a default value among it.
+pub fn embed(document: Document, name: &str, load: &mut Load<'_>) -> Result<Document, Vec<Finding>> {
+    put_in_place(document, name, true, load)
+}
+
+fn put_in_place(document: Document, name: &str, embedded: bool, load: &mut Load<'_>) -> Result<Document, Vec<Finding>> {
+    let text = document.value().to_string();
+    if !text.contains("Link\"") && !(embedded && (text.contains("templateLink") || text.contains("_artifactsLocation"))) {
         return Ok(document);
     }
-    let mut inliner = Inliner { load, stack: vec![name.to_owned()], size: document.size(), links: 0, findings: Vec::new() };
+    let mut inliner = Inliner { load, embedded, stack: vec![name.to_owned()], size: document.size(), links: 0, findings: Vec::new() };
     let document = inliner.document(document);
     if inliner.size > MAX_SIZE {
         let message = format!("the template and what it links to have {} bytes, at most {MAX_SIZE} are allowed", inliner.size);
@@ -45,6 +60,8 @@ pub fn inline(document: Document, name: &str, load: &mut Load<'_>) -> Result<Doc
 
 struct Inliner<'l, 'c> {
     load: &'l mut Load<'c>,
+    /// Whether the template is to be sent in a request.
+    embedded: bool,
     /// The files that are being read, each linked from the one before.
     stack: Vec<String>,
     size: usize,
@@ -61,9 +78,31 @@ impl Inliner<'_, '_> {
         let mut included = Vec::new();
         let shared = Arc::new(document);
         self.template(&mut value, &shared, "", &mut included);
+        if self.embedded {
+            self.give_address(&mut value);
+        }
         let mut document = Arc::unwrap_or_clone(shared);
         document.include(value, included);
         document
+    }
+
+    /// Puts the placeholder of the file's address where the template asks for it.
+    fn give_address(&self, template: &mut Value) {
+        let file = self.stack.last().map_or("", String::as_str);
+        // Only the main template's parameters are given by whoever deploys.
+        if self.stack.len() == 1
+            && let Some(Value::Object(parameters)) = member_mut(template, "parameters")
+        {
+            for (name, declared) in parameters {
+                let Some(default) = placeholder(name, file) else { continue };
+                if let Value::Object(declared) = declared
+                    && !declared.keys().any(|key| key.eq_ignore_ascii_case("defaultValue"))
+                {
+                    declared.insert("defaultValue".to_owned(), default.into());
+                }
+            }
+        }
+        give_address(template, &format!("{BASE}{file}"));
     }
 
     /// A template, in a document: the links of its resources and of the templates nested in it.
@@ -237,6 +276,62 @@ fn leads_out(base: &str, relative: &str) -> bool {
     relative.starts_with('/')
 }
 
+/// What a parameter for the templates' place stands for when nobody gives it.
+fn placeholder(parameter: &str, file: &str) -> Option<String> {
+    if parameter.eq_ignore_ascii_case("_artifactsLocation") {
+        Some(format!("{BASE}{file}"))
+    } else if parameter.eq_ignore_ascii_case("_artifactsLocationSasToken") {
+        Some(String::new())
+    } else {
+        None
+    }
+}
+
+/// Replaces `deployment().properties.templateLink.uri` by an address, in every expression.
+fn give_address(value: &mut Value, address: &str) {
+    match value {
+        Value::String(text) if text.contains("emplateLink") => {
+            if let Text::Expression(expression) = classify(text)
+                && let Ok(parsed) = expression::parse(expression)
+            {
+                let mut places = Vec::new();
+                parsed.each(&mut |part| places.extend(part.template_address()));
+                places.sort_unstable();
+                // From the end, so that the offsets before stay right.
+                for (start, last) in places.into_iter().rev() {
+                    let characters: Vec<char> = text.chars().collect();
+                    let name = characters[last + 1..].iter().position(|c| !c.is_whitespace()).unwrap_or_default();
+                    let (before, after) = (&characters[..start], &characters[last + 1 + name + "uri".len()..]);
+                    *text =
+                        before.iter().collect::<String>() + "'" + &address.replace('\'', "''") + "'" + &after.iter().collect::<String>();
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| give_address(item, address)),
+        Value::Object(map) => map.values_mut().for_each(|item| give_address(item, address)),
+        _ => {}
+    }
+}
+
+/// The files that a value wants from the place which the placeholder stands for, each with its path in the value.
+pub(crate) fn needed_files(value: &Value, trail: &Trail<'_>, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::String(text) => {
+            if let Some((_, rest)) = text.split_once(BASE) {
+                let file = rest.split(['?', '#', ' ', '"', '\'', '`', ';', ',']).next().unwrap_or_default();
+                found.push((trail.to_string(), file.to_owned()));
+            }
+        }
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| needed_files(item, &trail.index(index), found)),
+        Value::Object(map) => map.iter().for_each(|(key, item)| needed_files(item, &trail.key(key), found)),
+        _ => {}
+    }
+}
+
+fn member_mut<'v>(value: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+    value.as_object_mut()?.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 /// What a link's expression sees: the artifacts' location is where the templates are, other parameters have their defaults.
 fn scope(template: Arc<Template>, file: &str) -> Scope {
     let mut given = HashMap::new();
@@ -247,9 +342,10 @@ fn scope(template: Arc<Template>, file: &str) -> Scope {
         tenant_id: String::new(),
         subscription_id: String::new(),
         subscription_name: String::new(),
-        resource_group: Some(group),
+        level: Level::ResourceGroup(group),
         deployment_name: String::new(),
         location: None,
+        mode: Mode::default(),
         template_link: Some(format!("{BASE}{file}")),
         environment: super::public_cloud(),
         now: OffsetDateTime::UNIX_EPOCH,

@@ -181,7 +181,7 @@ impl Walk<'_> {
         let partly = outputs.values().any(|output| output.get("value").is_none());
         let state = json!({
             "id": resource.id, "name": resource.name, "type": resource.resource_type,
-            "properties": {"provisioningState": "Succeeded", "mode": nested.mode, "parameters": nested.parameters, "outputs": outputs},
+            "properties": {"provisioningState": "Succeeded", "mode": nested.context.mode.name(), "parameters": nested.parameters, "outputs": outputs},
         });
         if !partly {
             self.known.deployments.borrow_mut().insert(resource.id.to_lowercase(), state);

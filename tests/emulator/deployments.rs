@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{ARM, Azure, DTL, GROUP, LAB, windows};
 
@@ -151,6 +152,96 @@ async fn nested_deployments_are_followed() {
     assert_eq!(azure.finished(&answer).await["status"], "Succeeded");
     assert_eq!(azure.get(&path("nested")).await.expect(200).body["properties"]["provisioningState"], "Succeeded");
     azure.get(&format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/inner?api-version=2021-04-01")).await.expect(200);
+}
+
+/// Serves files over http on a port of the loopback until the test ends; answers their base address.
+async fn serve_files(files: &[(&'static str, String)]) -> String {
+    let files: std::collections::HashMap<&str, String> = files.iter().cloned().collect();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or_default();
+            let head = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let (status, body) = files.get(path).map_or(("404 Not Found", ""), |body| ("200 OK", body.as_str()));
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    base
+}
+
+#[tokio::test]
+async fn linked_templates_are_downloaded_relative_ones_from_beside_their_parent() {
+    let azure = Azure::start().await;
+    let link = |link: Value| json!({"type": "Microsoft.Resources/deployments", "apiVersion": ARM, "name": "below", "properties": {"mode": "Incremental", "templateLink": link}});
+    let mut named = storage("[parameters('name')]");
+    named["tags"] = json!({"from": "[deployment().properties.templateLink.uri]"});
+    let mut leaf = template(json!([named]));
+    leaf["parameters"] = json!({"name": {"type": "string"}});
+    let mut relative = link(json!({"relativePath": "nested/leaf.json"}));
+    relative["name"] = json!("leaf");
+    relative["properties"]["parametersLink"] = json!({"uri": "[uri(deployment().properties.templateLink.uri, 'values.json')]"});
+    let main = template(json!([relative]));
+    let base = serve_files(&[
+        ("/t/main.json", format!("\u{feff}// a comment\n{main}")),
+        ("/t/nested/leaf.json", leaf.to_string()),
+        ("/t/values.json", json!({"parameters": {"name": {"value": "linked"}}}).to_string()),
+        ("/t/large.json", format!("\"{}\"", "x".repeat(5 << 20))),
+        ("/t/broken.json", "{".to_owned()),
+    ])
+    .await;
+    let uri = |name: &str| json!({"properties": {"mode": "Incremental", "templateLink": {"uri": format!("{base}/t/{name}")}}});
+    let answer = azure.put(&path("outer"), uri("main.json")).await.expect(201);
+    assert_eq!(azure.finished(&answer).await["status"], "Succeeded");
+    let made = azure.get(&format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/linked?api-version=2021-04-01")).await.expect(200);
+    assert_eq!(made.body["tags"]["from"], format!("{base}/t/nested/leaf.json"));
+    let shown = azure.get(&path("leaf")).await.expect(200);
+    assert_eq!(shown.body["properties"]["templateLink"]["relativePath"], "nested/leaf.json");
+
+    for (name, code) in [("none.json", "InvalidContentLink"), ("large.json", "InvalidContentLink"), ("broken.json", "InvalidTemplate")] {
+        azure.put(&path("refused"), uri(name)).await.refused(400, code);
+    }
+    // What a nested deployment links to is found missing under way.
+    let nested = of(template(json!([link(json!({"uri": format!("{base}/t/none.json")}))])), json!({}));
+    let answer = azure.put(&path("fails"), nested).await.expect(201);
+    let status = azure.finished(&answer).await;
+    assert_eq!(status["error"]["code"], "DeploymentFailed", "{status}");
+    assert!(status["error"]["details"][0]["message"].as_str().is_some_and(|text| text.contains("InvalidContentLink")), "{status}");
+}
+
+#[tokio::test]
+async fn nested_deployments_go_up_to_the_tenant_and_to_management_groups() {
+    let azure = Azure::start().await;
+    let nested = |name: &str, scope: &str, resources: Value| {
+        json!({"type": "Microsoft.Resources/deployments", "apiVersion": ARM, "name": name, "scope": scope, "location": "westeurope", "properties": {
+            "mode": "Incremental", "expressionEvaluationOptions": {"scope": "inner"}, "template": template(resources)}})
+    };
+    let policy = json!({"type": "Microsoft.Authorization/policyDefinitions", "apiVersion": "2021-06-01", "name": "p", "properties": {"mode": "All"}});
+    let group = json!({"type": "Microsoft.Management/managementGroups", "apiVersion": "2021-04-01", "name": "mg1", "properties": {"displayName": "One"}});
+    let mut below = nested("below", "Microsoft.Management/managementGroups/mg1", json!([policy]));
+    below["dependsOn"] = json!(["top"]);
+    let answer = azure.put(&path("outer"), of(template(json!([nested("top", "/", json!([group])), below])), json!({}))).await.expect(201);
+    let status = azure.finished(&answer).await;
+    assert_eq!(status["status"], "Succeeded", "{status}");
+    let mg = "/providers/Microsoft.Management/managementGroups/mg1";
+    for id in [
+        mg.to_owned(),
+        format!("{mg}/providers/Microsoft.Authorization/policyDefinitions/p"),
+        "/providers/Microsoft.Resources/deployments/top".to_owned(),
+        format!("{mg}/providers/Microsoft.Resources/deployments/below"),
+    ] {
+        azure.get(&format!("{id}?api-version={ARM}")).await.expect(200);
+    }
+    let operations =
+        azure.get(&format!("{mg}/providers/Microsoft.Resources/deployments/below/operations?api-version={ARM}")).await.expect(200);
+    assert_eq!(operations.body["value"].as_array().map(Vec::len), Some(2));
+    let mut nowhere = nested("nowhere", "/", json!([]));
+    nowhere.as_object_mut().expect("an object").remove("location");
+    let answer = azure.put(&path("nowhere"), of(template(json!([nowhere])), json!({}))).await.expect(201);
+    assert!(azure.finished(&answer).await.to_string().contains("LocationRequired"));
 }
 
 #[tokio::test]

@@ -315,3 +315,32 @@ async fn a_template_that_is_linked_below_the_own_folder_travels_with_it() {
     assert_eq!(made.output("vmName"), "vm1", "found through the nested deployment's operations\n{made}");
     lab.finish().await;
 }
+
+#[tokio::test]
+async fn a_template_that_asks_for_its_own_address_is_sent_without_one() {
+    let lab = Harness::start().await;
+    lab.file("nested/vm.json", &vm_template(&[]).to_string());
+    let value = |name: &str| json!({ "value": format!("[parameters('{name}')]") });
+    let link = |file: &str| json!({ "uri": format!("[uri(parameters('_artifactsLocation'), concat('{file}', parameters('_artifactsLocationSasToken')))]") });
+    let mut main = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "parameters": {
+            "newVMName": { "type": "string" }, "labName": { "type": "string" }, "password": { "type": "secureString" },
+            "_artifactsLocation": { "type": "string", "defaultValue": "[deployment().properties.templateLink.uri]" },
+            "_artifactsLocationSasToken": { "type": "secureString" },
+        },
+        "resources": [{
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "inner",
+            "properties": {
+                "mode": "Incremental", "templateLink": link("nested/vm.json"),
+                "parameters": { "newVMName": value("newVMName"), "labName": value("labName"), "password": value("password") },
+            },
+        }],
+    });
+    let made = step(&lab, &main).run().await;
+    assert_eq!(made.completed(), "Succeeded", "{made}");
+    main["resources"][0]["properties"]["templateLink"] = link("nested/other.json");
+    let failed = step(&lab, &main).run().await;
+    super::assert_failed(&failed, &["Azure itself must download the file 'nested/other.json'", "'_artifactsLocation'"]);
+    lab.finish().await;
+}

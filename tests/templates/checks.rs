@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use dtl::template::{self, Capture, CheckOptions, Checked, Document, OsType};
+use dtl::template::{self, Capture, CheckOptions, Checked, Context, Document, OsType};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 
 use super::{context, corpus, files};
 
@@ -207,7 +208,16 @@ fn names_of_vms_follow_their_operating_system() {
 
 #[test]
 fn retired_sizes_are_warned_of() {
+    // A day after the last series that is gone, and before the next.
+    let context = Context { now: OffsetDateTime::from_unix_timestamp(1_790_899_200).unwrap(), ..context() };
     for (size, warned) in [
+        ("Standard_NV6", true),
+        ("Standard_NV12s_v3", true),
+        ("Standard_NV8as_v4", true),
+        ("Standard_NV6ads_A10_v5", false),
+        ("Standard_NC24ads_A100_v4", false),
+        ("Standard_ND6s", true),
+        ("Standard_L8s_v3", false),
         ("Standard_A2", true),
         ("Basic_A1", true),
         ("standard_nc6s_v3", true),
@@ -217,7 +227,8 @@ fn retired_sizes_are_warned_of() {
         ("Standard_DS1_v2", false),
         ("Standard_B2ms", false),
     ] {
-        let checked = check(&machine("vm", json!({"size": size})), None);
+        let document = Document::parse(machine("vm", json!({"size": size})).as_bytes()).unwrap();
+        let checked = template::check(&document, &context, &CheckOptions::default());
         assert_eq!(checked.warnings.iter().any(|finding| finding.message.contains("retired")), warned, "{size}: {:?}", checked.warnings);
         assert!(checked.errors.is_empty());
     }

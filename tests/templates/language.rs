@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
-use dtl::template::{self, Context, Document, Offline, Runtime, Template};
+use dtl::template::{self, CheckOptions, Context, Document, Level, Mode, Offline, Runtime, Template};
 use serde_json::{Map, Value, json};
 
 use super::{context, evaluated, parsed};
@@ -352,10 +352,10 @@ fn linked_templates_come_from_the_runtime() {
     let deployment = template::expand(&template, &Map::new(), &context(), &runtime).unwrap();
     assert!(deployment.resources()[0].is_deployment());
     let nested = deployment.nested(0, &runtime).unwrap();
-    assert_eq!((nested.mode.as_str(), nested.context.deployment_name.as_str()), ("Incremental", "n"));
+    assert_eq!((nested.context.mode.name(), nested.context.deployment_name.as_str()), ("Incremental", "n"));
     assert_eq!(Value::Object(nested.deployment.outputs(&runtime).unwrap()), json!({"o": {"type": "int", "value": 5}}));
     let missing = deployment.nested(0, &Scripted::default()).unwrap_err();
-    assert_eq!(missing[0].message, "'https://x/a.json' cannot be downloaded: 404 Not Found");
+    assert_eq!(missing[0].message, "404 Not Found");
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn references_to_a_loop_answer_all_of_it() {
 
 #[test]
 fn a_subscription_is_a_scope_too() {
-    let context = Context { resource_group: None, location: Some("westeurope".to_owned()), ..context() };
+    let context = Context { level: Level::Subscription, location: Some("westeurope".to_owned()), ..context() };
     let template = parsed(
         &json!({"resources": [
             {"type": "Microsoft.Resources/resourceGroups", "apiVersion": "2021-04-01", "name": "new", "location": "[deployment().location]"},
@@ -464,4 +464,184 @@ fn bad_links_are_refused() {
     let large = json!({"resources": [], "variables": {"x": "y".repeat(5 << 20)}});
     assert!(refusal(relative("a.json"), &[("a.json", large)]).contains("at most 4194304"));
     assert_eq!(refusal(link(json!({"uri": "https://example.com/a.json"})), &[]), "", "what Azure downloads stays as it is");
+}
+
+/// A template of this level with one output, evaluated there.
+fn at(level: Level, expression: &str) -> Result<Value, String> {
+    let context = Context { level, subscription_id: String::new(), location: Some("westeurope".to_owned()), ..context() };
+    let template = json!({"resources": [], "parameters": {"p": {"type": "string", "defaultValue": "d"}}, "outputs": {"o": {"type": "string", "value": format!("[string({expression})]")}}});
+    let evaluation = template::evaluate(&parsed(&template.to_string()), &Map::new(), &context, &Offline);
+    evaluation.map(|evaluation| evaluation.outputs["o"]["value"].clone()).map_err(|findings| findings[0].message.clone())
+}
+
+#[test]
+fn tenants_and_management_groups_are_scopes_too() {
+    let group = || Level::ManagementGroup("mg1".to_owned());
+    let id = "/providers/Microsoft.Management/managementGroups/mg1";
+    for (level, expression, expected) in [
+        (group(), "managementGroup().id", id.to_owned()),
+        (group(), "managementGroup().name", "mg1".to_owned()),
+        (group(), "managementGroup().properties.tenantId", "11111111-1111-1111-1111-111111111111".to_owned()),
+        (group(), "managementGroup().type", "/providers/Microsoft.Management/managementGroups".to_owned()),
+        (group(), "managementGroupResourceId('A.B/c', 'x')", format!("{id}/providers/A.B/c/x")),
+        (group(), "resourceId('A.B/c', 'x')", format!("{id}/providers/A.B/c/x")),
+        (group(), "subscriptionResourceId('s', 'A.B/c', 'x')", "/subscriptions/s/providers/A.B/c/x".to_owned()),
+        (group(), "deployment().location", "westeurope".to_owned()),
+        (Level::Tenant, "tenant().tenantId", "11111111-1111-1111-1111-111111111111".to_owned()),
+        (Level::Tenant, "tenantResourceId('A.B/c', 'x')", "/providers/A.B/c/x".to_owned()),
+        (Level::Tenant, "resourceId('A.B/c', 'x')", "/providers/A.B/c/x".to_owned()),
+        (Level::Tenant, "managementGroupResourceId('mg1', 'A.B/c', 'x')", format!("{id}/providers/A.B/c/x")),
+    ] {
+        assert_eq!(at(level, expression), Ok(json!(expected)), "{expression}");
+    }
+    for (level, expression, words) in [
+        (group(), "subscription().id", "'subscription' is not expected in a deployment at management group scope"),
+        (group(), "resourceGroup().id", "'resourceGroup' is not expected in a deployment at management group scope"),
+        (group(), "subscriptionResourceId('A.B/c', 'x')", "at management group scope"),
+        (Level::Tenant, "managementGroup().id", "at tenant scope"),
+        (Level::Tenant, "managementGroupResourceId('A.B/c', 'x')", "at tenant scope"),
+        (Level::Subscription, "managementGroup().id", "at subscription scope"),
+    ] {
+        let message = at(level, expression).expect_err(expression);
+        assert!(message.contains(words), "{expression}: {message}");
+    }
+}
+
+#[test]
+fn a_deployment_reaches_down_from_the_tenant_to_a_resource_group() {
+    let nested = |name: &str, target: Value, resources: Value| {
+        let mut resource = json!({"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": name, "location": "westeurope",
+            "properties": {"mode": "Incremental", "expressionEvaluationOptions": {"scope": "inner"}, "template": {"resources": resources}}});
+        resource.as_object_mut().unwrap().extend(target.as_object().unwrap().clone());
+        resource
+    };
+    let leaf = |name: &str| json!([{"type": "A.B/c", "apiVersion": "2020-01-01", "name": name}]);
+    let group = nested("rg", json!({"subscriptionId": "s", "resourceGroup": "g"}), leaf("in-group"));
+    let template = json!({"resources": [
+        {"type": "Microsoft.Management/managementGroups", "apiVersion": "2021-04-01", "name": "mg1"},
+        nested("mg", json!({"scope": "Microsoft.Management/managementGroups/mg1"}), json!([leaf("in-mg")[0], group,
+            {"type": "Microsoft.Management/managementGroups", "apiVersion": "2021-04-01", "name": "below", "scope": "/"}])),
+        nested("sub", json!({"subscriptionId": "s"}), leaf("in-subscription")),
+        nested("top", json!({"scope": "/"}), leaf("in-tenant")),
+    ]});
+    let context = Context { level: Level::Tenant, subscription_id: String::new(), location: Some("westeurope".to_owned()), ..context() };
+    let evaluation = template::evaluate(&parsed(&template.to_string()), &Map::new(), &context, &Offline).unwrap();
+    let made: Vec<&str> = evaluation.resources.iter().map(|resource| resource["id"].as_str().unwrap()).collect();
+    assert_eq!(
+        made,
+        [
+            "/providers/Microsoft.Management/managementGroups/mg1",
+            "/providers/Microsoft.Management/managementGroups/mg1/providers/A.B/c/in-mg",
+            "/subscriptions/s/resourceGroups/g/providers/A.B/c/in-group",
+            "/providers/Microsoft.Management/managementGroups/below",
+            "/subscriptions/s/providers/A.B/c/in-subscription",
+            "/providers/A.B/c/in-tenant",
+        ]
+    );
+    for (target, words) in
+        [(json!({"scope": "everywhere"}), "'everywhere' is none of them"), (json!({"resourceGroup": "g"}), "needs a 'subscriptionId' too")]
+    {
+        let template = json!({"resources": [nested("n", target, leaf("x"))]});
+        let findings = template::evaluate(&parsed(&template.to_string()), &Map::new(), &context, &Offline).unwrap_err();
+        assert!(findings[0].message.contains(words), "{findings:?}");
+    }
+}
+
+#[test]
+fn the_level_follows_the_schema() {
+    let level = |name: &str| {
+        let group = dtl::template::ResourceGroup { name: "g".to_owned(), location: String::new(), tags: Map::new() };
+        Level::of_schema(&json!({"$schema": format!("https://schema.management.azure.com/schemas/2019-08-01/{name}.json#")}), group)
+    };
+    assert!(matches!(level("deploymentTemplate"), Level::ResourceGroup(_)));
+    assert!(matches!(level("subscriptionDeploymentTemplate"), Level::Subscription));
+    assert!(matches!(level("managementGroupDeploymentTemplate"), Level::ManagementGroup(_)));
+    assert!(matches!(level("tenantDeploymentTemplate"), Level::Tenant));
+}
+
+#[test]
+fn a_deployment_knows_what_it_was_given() {
+    let template = json!({"parameters": {"size": {"type": "string"}, "count": {"type": "int", "defaultValue": 1}, "password": {"type": "securestring"}},
+        "resources": [], "outputs": {"o": {"type": "object", "value": "[deployment().properties]"}}});
+    let given = json!({"size": {"value": "small"}, "password": {"value": "secret"}});
+    let context = Context { mode: Mode::Complete, template_link: Some("https://x/a.json".to_owned()), ..context() };
+    let evaluation = template::evaluate(&parsed(&template.to_string()), given.as_object().unwrap(), &context, &Offline).unwrap();
+    let properties = &evaluation.outputs["o"]["value"];
+    assert_eq!(properties["parameters"], json!({"size": {"value": "small"}, "password": {}}));
+    assert_eq!((&properties["mode"], &properties["provisioningState"]), (&json!("Complete"), &json!("Accepted")));
+    assert_eq!(properties["templateLink"], json!({"uri": "https://x/a.json"}));
+    assert_eq!(properties["template"], template);
+    assert!(!properties.to_string().contains("secret"), "{properties}");
+}
+
+#[test]
+fn resources_of_extensions_are_refused_where_they_would_have_to_be_known() {
+    let with = |extension: &str| {
+        json!({"languageVersion": "2.0", "extensions": {"graph": {"name": "MicrosoftGraph", "version": "1.0.0"}},
+            "resources": {"people": {"extension": extension, "type": "Microsoft.Graph/groups@v1.0", "properties": {}}}})
+    };
+    assert_eq!(
+        wrong(with("graph"), json!({})),
+        ["resources.people: the resource is one of the extension 'graph', only Azure Resource Manager's own are evaluated here"]
+    );
+    assert_eq!(wrong(with("grph"), json!({})), ["resources.people: the template declares no extension 'grph', did you mean 'graph'?"]);
+}
+
+/// The template as it would be sent, from files by their names.
+fn embedded(files: &[(&str, &Value)]) -> Document {
+    let main = Document::parse(files[0].1.to_string().as_bytes()).unwrap();
+    let find = |path: &str| files.iter().find(|(name, _)| *name == path).map(|(_, file)| file.to_string().into_bytes());
+    template::embed(main, files[0].0, &mut |path| Ok(find(path))).unwrap()
+}
+
+const SCHEMA: &str = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#";
+
+#[test]
+fn a_template_sent_in_a_request_needs_no_address_for_its_links() {
+    let inner = json!({"$schema": SCHEMA, "contentVersion": "1.0.0.0",
+        "parameters": {"_artifactsLocation": {"type": "string"}, "base": {"type": "string", "defaultValue": "[ deployment() . Properties.templateLink . uri ]"}},
+        "resources": [], "outputs": {"o": {"type": "string", "value": "[concat(parameters('base'), parameters('_artifactsLocation'))]"}}});
+    let main = json!({"$schema": SCHEMA, "contentVersion": "1.0.0.0",
+        "parameters": {
+            "_artifactsLocation": {"type": "string", "defaultValue": "[deployment().properties.templateLink.uri]"},
+            "_artifactsLocationSasToken": {"type": "securestring"}},
+        "variables": {"link": "[uri(deployment().properties.templateLink.uri, 'nested/inner.json')]"},
+        "resources": [{"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "n", "properties": {"mode": "Incremental",
+            "templateLink": {"uri": "[concat(variables('link'), parameters('_artifactsLocationSasToken'))]"},
+            "parameters": {"_artifactsLocation": {"value": "[parameters('_artifactsLocation')]"}}}}]});
+    let document = embedded(&[("main.json", &main), ("nested/inner.json", &inner)]);
+    let text = document.value().to_string();
+    assert!(!text.contains("templateLink"), "Azure would find no 'templateLink' in what it is sent: {text}");
+    assert_eq!(document.value()["parameters"]["_artifactsLocation"]["defaultValue"], "['https://templates.invalid/main.json']");
+    assert_eq!(document.value()["parameters"]["_artifactsLocationSasToken"]["defaultValue"], "");
+    assert_eq!(document.value()["variables"]["link"], "[uri('https://templates.invalid/main.json', 'nested/inner.json')]");
+    let given = Map::new();
+    let checked = template::check(&document, &context(), &CheckOptions { parameters: Some(&given), ..CheckOptions::default() });
+    assert_eq!(checked.errors, []);
+    let again = template::evaluate(&Arc::new(Template::parse(document).unwrap()), &given, &context(), &Offline).unwrap();
+    assert_eq!(again.unresolved, []);
+}
+
+#[test]
+fn files_that_azure_must_download_are_named() {
+    let main = json!({"$schema": SCHEMA, "contentVersion": "1.0.0.0",
+        "parameters": {"_artifactsLocation": {"type": "string"}, "unused": {"type": "string", "defaultValue": "[parameters('_artifactsLocation')]"}},
+        "resources": [
+            {"type": "Microsoft.Compute/virtualMachines/extensions", "apiVersion": "2021-04-01", "name": "vm/script", "tags": {"u": "[parameters('unused')]"},
+                "properties": {"settings": {"fileUris": ["https://example.com/a.ps1", "[uri(parameters('_artifactsLocation'), 'scripts/setup.ps1?x=1')]"]}}},
+            {"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "n", "properties": {"mode": "Incremental",
+                "templateLink": {"uri": "[uri(parameters('_artifactsLocation'), 'missing.json')]"}}}]});
+    let document = embedded(&[("main.json", &main)]);
+    let checked = |given: Value| {
+        let given = given.as_object().unwrap().clone();
+        let checked = template::check(&document, &context(), &CheckOptions { parameters: Some(&given), ..CheckOptions::default() });
+        checked.errors.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect::<Vec<_>>()
+    };
+    let errors = checked(json!({}));
+    let told = |path: &str, file: &str| {
+        errors.iter().any(|error| error.starts_with(path) && error.contains(file) && error.contains("'_artifactsLocation'"))
+    };
+    assert!(told("resources[0].properties.settings.fileUris[1]: ", "'scripts/setup.ps1'"), "{errors:#?}");
+    assert!(told("resources[1].properties.templateLink.uri: ", "'missing.json'"), "{errors:#?}");
+    assert_eq!(checked(json!({"_artifactsLocation": {"value": "https://example.com/here/"}})), Vec::<String>::new());
 }

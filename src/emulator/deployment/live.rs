@@ -1,5 +1,7 @@
 //! What a running deployment can tell: resources as they stand, and the secrets that `listKeys` asks for.
 
+use std::{cell::RefCell, collections::HashSet};
+
 use serde_json::Value;
 
 use crate::{
@@ -32,7 +34,49 @@ impl Runtime for Live<'_> {
         secret.map(Some).ok_or_else(|| format!("The secret '{name}' of the key vault '{vault_id}' could not be retrieved."))
     }
 
-    fn linked(&self, _uri: &str) -> Result<Option<Vec<u8>>, String> {
+    fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String> {
+        self.0.contents.get(uri).map(Some).map_err(|error| error.message)
+    }
+}
+
+/// The same, where what is linked to is yet to be downloaded.
+#[derive(Debug)]
+pub struct Wanting<'a> {
+    live: Live<'a>,
+    fetched: &'a HashSet<String>,
+    wanted: RefCell<Option<String>>,
+}
+
+impl<'a> Wanting<'a> {
+    /// Knows what is in `fetched` already.
+    pub fn new(world: &'a World, fetched: &'a HashSet<String>) -> Self {
+        Self { live: Live(world), fetched, wanted: RefCell::default() }
+    }
+
+    /// The address that was asked for and not known.
+    pub fn wanted(self) -> Option<String> {
+        self.wanted.into_inner()
+    }
+}
+
+impl Runtime for Wanting<'_> {
+    fn resource(&self, id: &str, api_version: Option<&str>) -> Result<Option<Value>, String> {
+        self.live.resource(id, api_version)
+    }
+
+    fn list(&self, function: &str, id: &str, api_version: &str, arguments: &[Value]) -> Result<Option<Value>, String> {
+        self.live.list(function, id, api_version, arguments)
+    }
+
+    fn secret(&self, vault_id: &str, name: &str, version: Option<&str>) -> Result<Option<Value>, String> {
+        self.live.secret(vault_id, name, version)
+    }
+
+    fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String> {
+        if self.fetched.contains(uri) {
+            return self.live.linked(uri);
+        }
+        *self.wanted.borrow_mut() = Some(uri.to_owned());
         Ok(None)
     }
 }

@@ -1,13 +1,22 @@
 //! A template made ready for its deployment: parsed, its parameters settled, its resources known and checked.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
-use super::{live::Live, parameter_bag};
+use super::{
+    live::{Live, Wanting},
+    parameter_bag,
+};
 use crate::{
-    emulator::{error::ApiError, id::Id, identity::TENANT, provider, world::World},
-    template::{self, Context, Document, Finding, Nested, Resource, ResourceGroup, Template},
+    emulator::{
+        error::ApiError,
+        id::{Id, scope_part},
+        identity::TENANT,
+        provider,
+        world::World,
+    },
+    template::{self, Context, Document, Finding, Level, Mode, Nested, Resource, ResourceGroup, Template},
 };
 
 /// A deployment that may begin.
@@ -25,7 +34,7 @@ impl Plan {
     pub fn make(world: &World, id: &Id, body: &Value) -> Result<Self, ApiError> {
         let properties = &body["properties"];
         check_mode(properties)?;
-        let template = template_of(properties)?;
+        let template = template_of(world, properties)?;
         let context = context(world, id, body)?;
         let parameters = parameters_of(world, properties)?;
         let document = Document::parse(template.to_string().as_bytes()).map_err(|error| invalid_template(&error.to_string()))?;
@@ -106,13 +115,27 @@ impl Plan {
     }
 
     /// A nested deployment, once all that it depends on is there; `None` when the resource is something else.
-    pub fn nested_at(&self, world: &World, index: usize) -> Result<Option<(Self, String)>, ApiError> {
+    pub fn nested_at(&self, world: &World, index: usize) -> Result<Option<(Self, Mode)>, ApiError> {
         if !self.deployment.resources()[index].is_deployment() {
             return Ok(None);
         }
         let nested = self.deployment.nested(index, &Live(world)).map_err(|findings| invalid(&findings))?;
-        let mode = nested.mode.clone();
+        let mode = nested.context.mode;
+        if !matches!(nested.context.level, Level::ResourceGroup(_)) && self.deployment.resources()[index].location.is_none() {
+            return Err(location_required());
+        }
         Ok(Some((Self::nested(nested)?, mode)))
+    }
+
+    /// The address of a file that a nested deployment links to and that is not among those `fetched`.
+    pub fn wants(&self, world: &World, index: usize, fetched: &HashSet<String>) -> Option<String> {
+        if !self.deployment.resources()[index].is_deployment() {
+            return None;
+        }
+        let runtime = Wanting::new(world, fetched);
+        // What else is wrong with it is told when it is made.
+        let _ = self.deployment.nested(index, &runtime);
+        runtime.wanted()
     }
 
     /// The outputs: types in title case, secrets without a value.
@@ -207,37 +230,34 @@ fn check_mode(properties: &Value) -> Result<(), ApiError> {
     }
 }
 
-fn template_of(properties: &Value) -> Result<Value, ApiError> {
-    if let Some(uri) = properties["templateLink"]["uri"].as_str() {
-        return Err(not_downloaded(uri));
-    }
-    match &properties["template"] {
-        template @ Value::Object(_) => Ok(template.clone()),
-        _ => Err(ApiError::bad_request(
-            "InvalidTemplate",
-            "Deployment template validation failed: 'The template is missing: one of 'template' and 'templateLink' must be an object.'.",
-        )),
+fn template_of(world: &World, properties: &Value) -> Result<Value, ApiError> {
+    let missing = "The template is missing: one of 'template' and 'templateLink' must be an object.";
+    match (&properties["template"], &properties["templateLink"]["uri"]) {
+        (Value::Null, Value::String(uri)) => Ok(linked(world, uri)?.value().clone()),
+        (template @ Value::Object(_), Value::Null) => Ok(template.clone()),
+        (Value::Object(_), _) => Err(invalid_template("'template' and 'templateLink' must not be given both")),
+        _ => Err(ApiError::bad_request("InvalidTemplate", format!("Deployment template validation failed: '{missing}'."))),
     }
 }
 
-fn not_downloaded(uri: &str) -> ApiError {
-    ApiError::bad_request(
-        "InvalidContentLink",
-        format!(
-            "Unable to download deployment content from '{uri}'. The tracking Id is '{}'. Please see https://aka.ms/arm-deploy for usage details.",
-            uuid::Uuid::new_v4()
-        ),
-    )
+/// A file that has been downloaded.
+fn linked(world: &World, uri: &str) -> Result<Document, ApiError> {
+    Document::parse(&world.contents.get(uri)?).map_err(|error| invalid_template(&format!("'{uri}' is no JSON: {error}")))
 }
 
 /// The parameters with what they refer to in a vault put in place.
 fn parameters_of(world: &World, properties: &Value) -> Result<Map<String, Value>, ApiError> {
-    if let Some(uri) = properties["parametersLink"]["uri"].as_str() {
-        return Err(not_downloaded(uri));
-    }
-    let given = match &properties["parameters"] {
-        Value::Null => return Ok(Map::new()),
-        Value::Object(given) => given,
+    let file;
+    let given = match (&properties["parametersLink"]["uri"], &properties["parameters"]) {
+        (Value::String(uri), Value::Null) => {
+            file = template::parameter_values(&linked(world, uri)?).map_err(|finding| invalid(&[finding]))?;
+            &file
+        }
+        (Value::String(_), _) => {
+            return Err(ApiError::invalid_content("'properties.parameters' and 'properties.parametersLink' must not be given both"));
+        }
+        (_, Value::Null) => return Ok(Map::new()),
+        (_, Value::Object(given)) => given,
         _ => return Err(ApiError::invalid_content("'properties.parameters' must be an object")),
     };
     given
@@ -282,26 +302,44 @@ fn shown_parameters(template: &Template, given: &Map<String, Value>) -> Value {
 fn context(world: &World, id: &Id, body: &Value) -> Result<Context, ApiError> {
     let subscription = id.subscription().unwrap_or_default();
     let found = world.store.get(&format!("/subscriptions/{subscription}"));
-    let group = id.group().map(|name| world.store.get(&id.scope).ok_or_else(|| ApiError::group_not_found(name))).transpose()?;
+    let level = level(world, id)?;
     let location = body["location"].as_str().map(str::to_owned);
-    if group.is_none() && location.is_none() {
-        return Err(ApiError::bad_request("LocationRequired", "The location property is required for this definition."));
+    if location.is_none() && !matches!(level, Level::ResourceGroup(_)) {
+        return Err(location_required());
     }
     Ok(Context {
         tenant_id: TENANT.into(),
         subscription_id: subscription.to_owned(),
         subscription_name: found.map(|found| found.body["displayName"].as_str().unwrap_or_default().to_owned()).unwrap_or_default(),
-        resource_group: group.map(|group| ResourceGroup {
-            name: group.name().to_owned(),
-            location: group.location().to_owned(),
-            tags: group.body["tags"].as_object().cloned().unwrap_or_default(),
-        }),
+        level,
         deployment_name: id.name().to_owned(),
         location,
-        template_link: None,
+        mode: body["properties"]["mode"].as_str().and_then(Mode::of).unwrap_or_default(),
+        template_link: body["properties"]["templateLink"]["uri"].as_str().map(str::to_owned),
         environment: template::public_cloud(),
         now: world.clock.now(),
     })
+}
+
+/// What a deployment of this id goes to.
+fn level(world: &World, id: &Id) -> Result<Level, ApiError> {
+    if let Some(name) = id.group() {
+        let group = world.store.get(&id.scope).ok_or_else(|| ApiError::group_not_found(name))?;
+        return Ok(Level::ResourceGroup(ResourceGroup {
+            name: group.name().to_owned(),
+            location: group.location().to_owned(),
+            tags: group.body["tags"].as_object().cloned().unwrap_or_default(),
+        }));
+    }
+    Ok(match scope_part(&id.scope, "managementGroups") {
+        _ if id.subscription().is_some() => Level::Subscription,
+        Some(name) => Level::ManagementGroup(name.to_owned()),
+        None => Level::Tenant,
+    })
+}
+
+fn location_required() -> ApiError {
+    ApiError::bad_request("LocationRequired", "The location property is required for this definition.")
 }
 
 fn title(kind: &str) -> String {

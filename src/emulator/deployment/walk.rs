@@ -83,6 +83,7 @@ impl Course {
         }
         let began = self.world.clock.now();
         let number = random_digits(16).to_uppercase();
+        self.download(index).await;
         let applied = {
             let _gate = self.world.gate();
             self.apply(index)
@@ -116,6 +117,15 @@ impl Course {
         Err(json!({"code": "Conflict", "message": pretty(&envelope)}))
     }
 
+    /// Downloads what a nested deployment links to.
+    async fn download(&self, index: usize) {
+        let mut fetched = HashSet::new();
+        while let Some(uri) = self.plan.wants(&self.world, index, &fetched) {
+            self.world.contents.fetch(&uri).await;
+            fetched.insert(uri);
+        }
+    }
+
     fn apply(&self, index: usize) -> Result<Option<Arc<Operation>>, ApiError> {
         let id = self.plan.id(index);
         if let Some(name) = id.group() {
@@ -123,7 +133,11 @@ impl Course {
         }
         let body = self.plan.body(&self.world, index)?;
         if let Some((nested, mode)) = self.plan.nested_at(&self.world, index)? {
-            let body = json!({"properties": {"mode": mode}, "location": body["location"]});
+            let mut shown = json!({"properties": {"mode": mode.name()}, "location": body["location"]});
+            for link in ["templateLink", "parametersLink"] {
+                shown["properties"][link] = body["properties"][link].clone();
+            }
+            let body = shown;
             return Ok(super::start(&self.world, id, &body, nested, &self.caller)?.operation);
         }
         if id.is("Microsoft.Resources/resourceGroups") {

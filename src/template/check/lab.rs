@@ -266,25 +266,40 @@ pub(super) fn conventions(template: &Template, machines: &[LabVirtualMachine], c
     }
 }
 
+/// Series of VM sizes by family and version, and the day (year, month, day) on which Azure retired them or will. From
+/// learn.microsoft.com/azure/virtual-machines/sizes/retirement/retired-sizes-list (as of June 2026) and, for what it no longer lists, from the
+/// series' own pages there: nc-series-retirement, ncv2-series-retirement, nd-series-retirement, nv-series-retirement, av1-series-retirement.
+const RETIRED: [(&[&str], &[u32], [u16; 3]); 10] = [
+    (&["NC", "ND", "NV"], &[1], [2023, 9, 6]),
+    (&["NC"], &[2], [2023, 9, 6]),
+    (&["A"], &[1], [2024, 8, 31]),
+    (&["NC"], &[3], [2025, 9, 30]),
+    (&["NV"], &[3, 4], [2026, 9, 30]),
+    (&["D", "DS"], &[1, 2], [2028, 5, 1]),
+    (&["L"], &[1], [2028, 5, 1]),
+    (&["A", "L"], &[2], [2028, 11, 15]),
+    (&["F", "FS"], &[1, 2], [2028, 11, 15]),
+    (&["B", "G", "GS"], &[1], [2028, 11, 15]),
+];
+
 /// When Azure retired a VM size, or will.
 fn retired(size: &str) -> Option<Date> {
-    let on = |year, month, day| Date::from_calendar_date(year, month, day).ok();
+    let on = |[year, month, day]: [u16; 3]| {
+        let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+        Date::from_calendar_date(year.into(), month, u8::try_from(day).ok()?).ok()
+    };
     let (tier, name) = size.split_once('_')?;
     if tier.eq_ignore_ascii_case("Basic") {
-        return on(2024, Month::August, 31);
+        return on([2024, 8, 31]);
     }
     let name = name.to_ascii_uppercase();
     let letters = name.find(|c: char| !c.is_ascii_alphabetic())?;
     let (family, rest) = name.split_at(letters);
     let version = rest.rsplit_once("_V").map_or(Some(1), |(_, version)| version.parse::<u32>().ok())?;
-    match (family, version) {
-        ("A", 1) => on(2024, Month::August, 31),
-        // Sizes with AMD processors are of later generations that are counted anew.
-        ("NC" | "NV" | "ND", _) if rest.contains("AS") || rest.contains("ADS") => None,
-        ("NC" | "NV" | "ND", 1) | ("NC", 2) => on(2023, Month::September, 6),
-        ("NC", 3) => on(2025, Month::September, 30),
-        ("D" | "DS", 1 | 2) => on(2028, Month::May, 1),
-        ("A", 2) | ("F" | "FS", 1 | 2) | ("B", 1) => on(2028, Month::November, 15),
-        _ => None,
+    // NCas_T4_v3 is another series than NCv3, and is not retired.
+    if family == "NC" && rest.contains("AS") {
+        return None;
     }
+    let found = RETIRED.iter().find(|(families, versions, _)| families.contains(&family) && versions.contains(&version));
+    on(found?.2)
 }

@@ -235,6 +235,9 @@ impl Builder<'_> {
     }
 
     fn one(&mut self, declared: &Declared<'_>, json: &Arc<Value>, parent: Option<&Parent<'_>>, turns: &[Turn], loop_name: Option<&str>) {
+        if let Some(extension) = extension_of(declared.json) {
+            return self.extension(declared, extension);
+        }
         let condition = self.condition(declared, turns);
         let kind = self.required(declared, "type", turns);
         let name = self.required(declared, "name", turns);
@@ -296,6 +299,19 @@ impl Builder<'_> {
         if let Some(children) = member(declared.json, "resources") {
             let parent = Parent { resource_type: &kind, name: &name, scope: &scope };
             self.list(children, &path::join(&declared.path, "resources"), Some(&parent), turns);
+        }
+    }
+
+    /// A resource that is an extension's, not the resource manager's: what it comes to is not known here.
+    fn extension(&mut self, declared: &Declared<'_>, extension: &str) {
+        self.incomplete = true;
+        if !self.layout.template.extensions().any(|name| name == extension) {
+            let hint = nearest(extension, self.layout.template.extensions());
+            self.wrong(&declared.path, format!("the template declares no extension '{extension}'{hint}"));
+        } else if !self.partly {
+            let message =
+                format!("the resource is one of the extension '{extension}', only Azure Resource Manager's own are evaluated here");
+            self.wrong(&declared.path, message);
         }
     }
 
@@ -377,6 +393,8 @@ impl Builder<'_> {
     fn extended(&self, scope: &str, own: &str) -> String {
         match self.index.find(scope) {
             Some(at) => self.index.resources[at].id.clone(),
+            // A management group is the tenant's, whatever the deployment goes to.
+            None if scope.to_ascii_lowercase().starts_with("microsoft.management/managementgroups/") => format!("/providers/{scope}"),
             None => format!("{own}/providers/{scope}"),
         }
     }
@@ -506,6 +524,11 @@ impl Builder<'_> {
         }
         false
     }
+}
+
+/// The extension that a resource belongs to, by its name in the template.
+pub(in crate::template) fn extension_of(resource: &Value) -> Option<&str> {
+    member(resource, "extension").or_else(|| member(resource, "import")).and_then(Value::as_str)
 }
 
 /// Notes the expressions of a value that ask about resources.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Arguments, get, same, text_of};
+use super::{Arguments, describe, get, same, text_of};
 
 type Answer = Result<Value, String>;
 
@@ -59,6 +59,18 @@ pub(super) fn empty(given: &Arguments<'_>) -> Answer {
         Value::String(text) => text.is_empty(),
         _ => return Err(given.wrong(0, "an array, an object or a string")),
     }))
+}
+
+/// `flatten(arrays)`: one array of all that the arrays hold, one level down.
+pub(super) fn flatten(given: &Arguments<'_>) -> Answer {
+    let mut flat = Vec::new();
+    for (index, item) in given.list(0)?.iter().enumerate() {
+        let Value::Array(items) = item else {
+            return Err(format!("argument 1 must be an array of arrays, element {index} is {}", describe(item)));
+        };
+        flat.extend_from_slice(items);
+    }
+    Ok(Value::Array(flat))
 }
 
 pub(super) fn first(given: &Arguments<'_>) -> Answer {

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{describe, get};
 use crate::template::{
-    Context,
+    Context, Level,
     deployment::Index,
-    evaluate::{Evaluated, Frame, Place, weight},
+    evaluate::{Argument, Evaluated, Frame, Place, weight},
     expression::{Call, Expression},
     fault::Fault,
 };
@@ -35,23 +35,41 @@ pub(super) fn environment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> 
 
 pub(super) fn deployment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     let scope = frame.scope;
+    let context = &scope.context;
     frame.charge(weight(&scope.template.value))?;
     let mut properties = Map::new();
-    if let Some(uri) = &scope.context.template_link {
+    if let Some(uri) = &context.template_link {
         properties.insert("templateLink".to_owned(), json!({"uri": uri}));
     }
     properties.insert("template".to_owned(), scope.template.value.clone());
     properties.insert("templateHash".to_owned(), scope.template.hash().into());
-    properties.insert("parameters".to_owned(), Value::Object(Map::new()));
-    properties.insert("mode".to_owned(), "Incremental".into());
+    properties.insert("parameters".to_owned(), Value::Object(given_parameters(frame)?));
+    properties.insert("mode".to_owned(), context.mode.name().into());
     properties.insert("provisioningState".to_owned(), "Accepted".into());
     let mut deployment = Map::new();
-    deployment.insert("name".to_owned(), scope.context.deployment_name.clone().into());
-    if let Some(location) = scope.context.location.as_ref().filter(|_| scope.context.resource_group.is_none()) {
+    deployment.insert("name".to_owned(), context.deployment_name.clone().into());
+    if let Some(location) = context.location.as_ref().filter(|_| !matches!(context.level, Level::ResourceGroup(_))) {
         deployment.insert("location".to_owned(), location.clone().into());
     }
     deployment.insert("properties".to_owned(), Value::Object(properties));
     Ok(Cow::Owned(Value::Object(deployment)))
+}
+
+/// The parameters as they were given, in the template's order; secrets without their values.
+fn given_parameters(frame: &Frame<'_>) -> Result<Map<String, Value>, Fault> {
+    let mut given = Map::new();
+    for parameter in &frame.scope.template.parameters {
+        let shown = match frame.scope.arguments.get(&parameter.name.to_lowercase()) {
+            None => continue,
+            Some(Argument::Value(value)) if !parameter.secure() => {
+                frame.charge(weight(value))?;
+                json!({"value": value})
+            }
+            Some(_) => json!({}),
+        };
+        given.insert(parameter.name.clone(), shown);
+    }
+    Ok(given)
 }
 
 pub(super) fn deployer<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
@@ -61,8 +79,22 @@ pub(super) fn deployer<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     }
 }
 
-pub(super) fn subscription<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
+/// Refuses what a deployment at this level has not.
+fn not_expected<'f>(call: &Call, context: &Context) -> Evaluated<'f> {
+    let level = match context.level {
+        Level::ResourceGroup(_) => "resource group",
+        Level::Subscription => "subscription",
+        Level::ManagementGroup(_) => "management group",
+        Level::Tenant => "tenant",
+    };
+    Err(Fault::new(format!("the template function '{}' is not expected in a deployment at {level} scope", call.name)))
+}
+
+pub(super) fn subscription<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let context = &frame.scope.context;
+    if matches!(context.level, Level::ManagementGroup(_) | Level::Tenant) {
+        return not_expected(call, context);
+    }
     Ok(Cow::Owned(json!({
         "id": format!("/subscriptions/{}", context.subscription_id),
         "subscriptionId": context.subscription_id,
@@ -71,11 +103,9 @@ pub(super) fn subscription<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f>
     })))
 }
 
-pub(super) fn resource_group<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
+pub(super) fn resource_group<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let context = &frame.scope.context;
-    let Some(group) = &context.resource_group else {
-        return Err(Fault::new("the template function 'resourceGroup' is not expected in a deployment at subscription scope"));
-    };
+    let Level::ResourceGroup(group) = &context.level else { return not_expected(call, context) };
     Ok(Cow::Owned(json!({
         "id": context.scope_id(),
         "name": group.name,
@@ -91,8 +121,15 @@ pub(super) fn tenant<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     Ok(Cow::Owned(json!({"id": format!("/tenants/{id}"), "tenantId": id})))
 }
 
-pub(super) fn management_group<'f>(_frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
-    Err(Fault::unresolved("the management group is not known here"))
+pub(super) fn management_group<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
+    let context = &frame.scope.context;
+    let Level::ManagementGroup(name) = &context.level else { return not_expected(call, context) };
+    Ok(Cow::Owned(json!({
+        "id": context.scope_id(),
+        "name": name,
+        "properties": {"displayName": name, "tenantId": context.tenant_id},
+        "type": "/providers/Microsoft.Management/managementGroups",
+    })))
 }
 
 /// The arguments as strings.
@@ -152,11 +189,11 @@ pub(super) fn resource_id_function<'f>(frame: &Frame<'f>, call: &Call) -> Evalua
     let texts = texts(frame, call)?;
     let at = parts(call, &texts, 2)?;
     let context = &frame.scope.context;
-    let scope = match (&texts[..at], &context.resource_group) {
+    let scope = match (&texts[..at], &context.level) {
         ([], _) => context.scope_id(),
-        // At subscription scope the only optional argument is the subscription.
-        ([subscription], None) => format!("/subscriptions/{subscription}"),
-        ([group], Some(_)) => format!("/subscriptions/{}/resourceGroups/{group}", context.subscription_id),
+        ([group], Level::ResourceGroup(_)) => format!("/subscriptions/{}/resourceGroups/{group}", context.subscription_id),
+        // Above resource groups the only optional argument is the subscription.
+        ([subscription], _) => format!("/subscriptions/{subscription}"),
         ([subscription, group, ..], _) => format!("/subscriptions/{subscription}/resourceGroups/{group}"),
     };
     identified(call, &scope, &texts[at], &texts[at + 1..])
@@ -165,7 +202,14 @@ pub(super) fn resource_id_function<'f>(frame: &Frame<'f>, call: &Call) -> Evalua
 pub(super) fn subscription_resource_id<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let texts = texts(frame, call)?;
     let at = parts(call, &texts, 1)?;
-    let subscription = if at == 0 { &frame.scope.context.subscription_id } else { &texts[0] };
+    let context = &frame.scope.context;
+    let subscription = match texts[..at].first() {
+        Some(given) => given,
+        None if context.subscription_id.is_empty() && matches!(context.level, Level::ManagementGroup(_) | Level::Tenant) => {
+            return not_expected(call, context);
+        }
+        None => &context.subscription_id,
+    };
     identified(call, &format!("/subscriptions/{subscription}"), &texts[at], &texts[at + 1..])
 }
 
@@ -178,10 +222,12 @@ pub(super) fn tenant_resource_id<'f>(frame: &Frame<'f>, call: &Call) -> Evaluate
 pub(super) fn management_group_resource_id<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let texts = texts(frame, call)?;
     let at = parts(call, &texts, 1)?;
-    if at == 0 {
-        return management_group(frame, call);
-    }
-    let scope = format!("/providers/Microsoft.Management/managementGroups/{}", texts[0]);
+    let context = &frame.scope.context;
+    let scope = match (texts[..at].first(), &context.level) {
+        (Some(name), _) => management_group_id(name),
+        (None, Level::ManagementGroup(_)) => context.scope_id(),
+        (None, _) => return not_expected(call, context),
+    };
     identified(call, &scope, &texts[at], &texts[at + 1..])
 }
 
@@ -333,12 +379,18 @@ pub(crate) fn implied(frame: &Frame<'_>, expression: &Expression) -> Vec<String>
     found
 }
 
+fn management_group_id(name: &str) -> String {
+    format!("/providers/Microsoft.Management/managementGroups/{name}")
+}
+
 impl Context {
-    /// The id of the resource group or the subscription to which a deployment goes.
+    /// The id of what a deployment goes to; the tenant's is empty.
     pub fn scope_id(&self) -> String {
-        match &self.resource_group {
-            Some(group) => format!("/subscriptions/{}/resourceGroups/{}", self.subscription_id, group.name),
-            None => format!("/subscriptions/{}", self.subscription_id),
+        match &self.level {
+            Level::ResourceGroup(group) => format!("/subscriptions/{}/resourceGroups/{}", self.subscription_id, group.name),
+            Level::Subscription => format!("/subscriptions/{}", self.subscription_id),
+            Level::ManagementGroup(name) => management_group_id(name),
+            Level::Tenant => String::new(),
         }
     }
 }
