@@ -8,6 +8,7 @@ mod client;
 mod deployments;
 mod environments;
 mod images;
+mod lab_resources;
 mod machines;
 mod manners;
 mod seeds;

@@ -2,10 +2,15 @@
 
 pub mod artifact;
 pub mod custom_image;
+pub mod disk;
 pub mod environment;
+mod expand;
+mod kinds;
 pub mod lab;
 pub mod plain;
+mod policy;
 pub mod repository;
+mod schedule;
 pub mod virtual_machine;
 pub mod virtual_machine_actions;
 
@@ -13,13 +18,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use expand::Expand;
+use kinds::Verb;
+
 use super::{
     error::ApiError,
     http::{Reply, parse_object},
     id::Id,
     identity::Caller,
     operation::{Operation, State},
-    page, provision,
+    page, provider, provision,
     provision::{Applied, Put},
     router::{self, Target},
     store::Resource,
@@ -70,7 +78,7 @@ fn serve_collection(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Res
     if call.method() == "POST" && target.rest.len() > 2 {
         return act(world, call, &id_of(target), &last);
     }
-    if !is_collection(&target.kinds()) {
+    if !kinds::find(&target.kinds()).is_some_and(|kind| kind.lists) {
         return Err(router::unknown(world, call));
     }
     if call.method() != "GET" {
@@ -80,37 +88,11 @@ fn serve_collection(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Res
     if target.rest.len() > 1 {
         require_parents(world, &id_of(target))?;
     }
-    if target.kinds() == "labs/users/environments" && target.rest[3].eq_ignore_ascii_case("@all") {
-        return page::list(world, call, &environment::of_all_users(world, &id_of(target).ancestor(1)), show);
+    let expand = Expand::parse(&call.request.parameter("$expand").unwrap_or_default());
+    if target.rest.len() == 5 && target.rest[3].eq_ignore_ascii_case("@all") {
+        return page::list(world, call, &of_all_users(world, target), |resource| shown(world, resource, &expand));
     }
-    let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
     page::list(world, call, &world.store.members(&collection), |resource| shown(world, resource, &expand))
-}
-
-fn is_collection(kinds: &str) -> bool {
-    matches!(
-        kinds,
-        "labs"
-            | "schedules"
-            | "labs/artifactsources"
-            | "labs/artifactsources/artifacts"
-            | "labs/artifactsources/armtemplates"
-            | "labs/customimages"
-            | "labs/formulas"
-            | "labs/galleryimages"
-            | "labs/notificationchannels"
-            | "labs/policysets/policies"
-            | "labs/schedules"
-            | "labs/sharedgalleries"
-            | "labs/sharedgalleries/sharedimages"
-            | "labs/users"
-            | "labs/users/disks"
-            | "labs/users/environments"
-            | "labs/users/secrets"
-            | "labs/virtualmachines"
-            | "labs/virtualmachines/schedules"
-            | "labs/virtualnetworks"
-    )
 }
 
 /// The lab and everything between it and this resource must exist; users and policy sets are there by themselves.
@@ -149,7 +131,8 @@ pub fn not_in_valid_state(id: &Id, state: &str) -> ApiError {
 fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
     let id = id_of(target);
     match call.method() {
-        "GET" | "HEAD" => get(world, call, &id),
+        "GET" => get(world, call, &id),
+        "HEAD" => Ok(Reply::empty(if world.store.contains(&id.key()) { 204 } else { 404 })),
         "PUT" => {
             let body = parse_object(&call.request.body)?;
             let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
@@ -159,11 +142,7 @@ fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Resul
                 None => reply,
             })
         }
-        "PATCH" => {
-            let body = parse_object(&call.request.body)?;
-            let resource = provision::patch_tags(world, &id.key(), &body).ok_or_else(|| not_found(&id))?;
-            Ok(Reply::ok(&resource.body))
-        }
+        "PATCH" => patch(world, call, &id),
         "DELETE" => delete(world, call, &id),
         // A name in the last place may be an action's: labs/{l}/virtualmachines/{v}/start has five parts, but schedules' have six.
         method => Err(ApiError::method_not_allowed(method, &call.request.path)),
@@ -171,7 +150,7 @@ fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Resul
 }
 
 fn get(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
-    let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
+    let expand = Expand::parse(&call.request.parameter("$expand").unwrap_or_default());
     if let Some(resource) = world.store.get(&id.key()) {
         return Ok(Reply::ok(&shown(world, &resource, &expand)));
     }
@@ -179,11 +158,46 @@ fn get(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
 }
 
 /// A resource as a list or GET shows it, with what `$expand` asks for.
-fn shown(world: &World, resource: &Resource, expand: &str) -> Value {
-    match resource.type_name.as_str() {
+fn shown(world: &World, resource: &Resource, expand: &Expand) -> Value {
+    let mut body = match resource.type_name.as_str() {
         "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::show(world, resource, expand),
+        "Microsoft.DevTestLab/labs/virtualNetworks" if expand.has("externalSubnets") => plain::show_network(world, resource),
         _ => show(resource),
+    };
+    if expand.has("applicableSchedule")
+        && let Some(id) = Id::parse(&resource.key).filter(|id| id.pairs.len() > 1)
+    {
+        body["properties"]["applicableSchedule"] = schedule::applicable(world, &id, resource.location());
     }
+    expand.select(&mut body);
+    body
+}
+
+/// Properties of a machine, network or whatever is changed: labs of 2016 take some, later ones tags alone.
+fn patch(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
+    let body = parse_object(&call.request.body)?;
+    if kinds::of(id).is_none_or(|kind| kind.put == Verb::None) {
+        return Err(ApiError::method_not_allowed("PATCH", &call.request.path));
+    }
+    let resource = provision::patch_tags(world, &id.key(), &body).ok_or_else(|| not_found(id))?;
+    if call.api_version.as_str() >= "2017" {
+        return Ok(Reply::ok(&shown(world, &resource, &Expand::default())));
+    }
+    let given = lab_properties(&body)?;
+    let fixed = |name: &str| virtual_machine::READ_ONLY.contains(&name) || virtual_machine::FIXED.contains(&name);
+    let changed = world.settle(&resource.key, |resource| {
+        for (name, value) in given.into_iter().filter(|(name, _)| !fixed(name) && !virtual_machine::SECRET.contains(&name.as_str())) {
+            resource.set(&name, value);
+        }
+    });
+    Ok(Reply::ok(&shown(world, &changed.unwrap_or(resource), &Expand::default())))
+}
+
+/// Environments, disks and the like of everybody.
+fn of_all_users(world: &World, target: &Target) -> Vec<Arc<Resource>> {
+    let kind = provider::proper_type(&id_of(target).child(&target.rest[4], "").type_name());
+    let below = world.store.below(&format!("{}/users/", id_of(target).ancestor(1).key()));
+    below.into_iter().filter(|resource| resource.type_name == kind).collect()
 }
 
 fn show(resource: &Resource) -> Value {
@@ -199,9 +213,6 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
         "labs/customimages" => custom_image::put(world, put),
         "labs/users/environments" => environment::put(world, put),
         "labs/artifactsources" => artifact::put_source(world, put),
-        "labs/artifactsources/artifacts" | "labs/artifactsources/armtemplates" | "labs/galleryimages" | "labs/policysets" => {
-            Err(ApiError::method_not_allowed("PUT", &put.id.to_string()))
-        }
         _ => plain::put(world, put),
     }
 }
@@ -213,10 +224,10 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
         "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::delete(world, id, &resource)?,
         "Microsoft.DevTestLab/labs/customImages" => custom_image::delete(world, id, &resource)?,
         "Microsoft.DevTestLab/labs/users/environments" => environment::delete(world, id, &resource),
-        _ => {
-            plain::delete(world, id);
-            return Ok(Reply::empty(200));
-        }
+        _ => match plain::delete(world, id, &resource)? {
+            Some(operation) => operation,
+            None => return Ok(Reply::empty(200)),
+        },
     };
     Ok(accepted(call, id, &resource, &operation))
 }
@@ -263,8 +274,8 @@ fn operation_status(world: &World, call: &Call<'_>, name: &str) -> Result<Reply,
 fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, action: &str) -> Result<Reply, ApiError> {
     let body = parse_object(&call.request.body)?;
     if action == "evaluatepolicies" {
-        require_lab(world, id)?;
-        return Ok(Reply::ok(&plain::evaluate_policies(&body)));
+        let lab = require_lab(world, id)?;
+        return Ok(Reply::ok(&policy::evaluate(world, &lab, &call.caller.object_id, &body)));
     }
     let resource = world.store.get(&id.key()).ok_or_else(|| not_found(id))?;
     let operation = match (resource.type_name.as_str(), action) {
@@ -273,18 +284,16 @@ fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, action: &str) -> Result<Rep
         ("Microsoft.DevTestLab/labs/artifactSources/artifacts", "generatearmtemplate") => {
             Acted::Answer(artifact::generate_template(&resource, &body))
         }
-        ("Microsoft.DevTestLab/labs/schedules" | "Microsoft.DevTestLab/schedules", "listapplicable") => Acted::Answer(json!({"value": []})),
-        (
-            "Microsoft.DevTestLab/labs/schedules"
-            | "Microsoft.DevTestLab/schedules"
-            | "Microsoft.DevTestLab/labs/virtualMachines/schedules",
-            "execute",
-        ) => {
-            let operation = world.begin();
-            operation.finish(Ok(()));
-            Acted::Started(operation)
+        ("Microsoft.DevTestLab/labs/users/disks", _) => disk::act(world, id, &resource, action, &body)?,
+        ("Microsoft.DevTestLab/labs/users/serviceFabrics", "start" | "stop") => Acted::Started(plain::ended(world)),
+        ("Microsoft.DevTestLab/labs/users/serviceFabrics", "listapplicableschedules") => {
+            Acted::Answer(schedule::applicable(world, id, resource.location()))
         }
-        ("Microsoft.DevTestLab/labs/notificationChannels", "notify") => Acted::Answer(json!({})),
+        ("Microsoft.DevTestLab/labs/notificationChannels", "notify") => {
+            plain::notify(&body)?;
+            return Ok(Reply::empty(200));
+        }
+        (kind, _) if kind.ends_with("chedules") => schedule::act(world, id, &resource, action, &body)?,
         _ => Acted::Unknown,
     };
     match operation {

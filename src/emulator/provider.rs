@@ -26,6 +26,8 @@ const LAB_TYPES: &[(&str, &[&str])] = &[
     ("labs/users/disks", ALL),
     ("labs/users/environments", ALL),
     ("labs/users/secrets", ALL),
+    ("labs/users/serviceFabrics", ALL),
+    ("labs/users/serviceFabrics/schedules", ALL),
     ("labs/virtualMachines", ALL),
     ("labs/virtualMachines/schedules", ALL),
     ("labs/virtualNetworks", ALL),

@@ -123,13 +123,16 @@ pub fn summary(world: &World, compute_id: &str) -> Option<Value> {
         .iter()
         .map(|status| json!({"code": status["code"], "displayStatus": status["displayStatus"]}))
         .collect();
+    let disks = compute.property("storageProfile")["dataDisks"].as_array().cloned().unwrap_or_default();
     Some(json!({
         "statuses": statuses,
         "osType": compute.property("storageProfile")["osDisk"]["osType"],
         "vmSize": compute.property("hardwareProfile")["vmSize"],
         "networkInterfaceId": compute.property("networkProfile")["networkInterfaces"][0]["id"],
         "osDiskId": compute.property("storageProfile")["osDisk"]["managedDisk"]["id"],
-        "dataDiskIds": [], "dataDisks": [],
+        "dataDiskIds": disks.iter().map(|disk| disk["managedDisk"]["id"].clone()).collect::<Vec<_>>(),
+        "dataDisks": disks.iter().map(|disk| json!({"name": disk["name"], "diskUri": "", "managedDiskId": disk["managedDisk"]["id"],
+            "diskSizeGiB": disk["diskSizeGB"]})).collect::<Vec<_>>(),
     }))
 }
 

@@ -1,10 +1,10 @@
 //! Environments: a template of an artifact source, deployed into a resource group of its own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{new_resource, not_in_valid_state, plain, require_lab, with_location};
+use super::{new_resource, not_in_valid_state, plain, policy, require_lab, with_location};
 use crate::emulator::{
     deployment,
     error::ApiError,
@@ -24,6 +24,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let mut given = super::lab_properties(put.body)?;
     let wanted = given.get("deploymentProperties").cloned().unwrap_or_default();
     let template = template(world, &lab, &wanted)?;
+    policy::check_environment(world, &lab, &put.caller.object_id, &template.key)?;
     let parameters = parameters(&template, &wanted["parameters"])?;
     let existing = world.store.get(&put.id.key());
     if let Some(existing) = existing.as_ref().filter(|found| !matches!(found.state(), "Succeeded" | "Failed" | "Canceled")) {
@@ -145,13 +146,6 @@ fn group_name(id: &Id) -> String {
     let lab = id.ancestor(1);
     let start: String = format!("{}-{}", lab.name(), id.name()).chars().take(83).collect();
     format!("{start}-{}", random_digits(6))
-}
-
-/// The environments of all users of a lab.
-pub fn of_all_users(world: &World, lab: &Id) -> Vec<Arc<Resource>> {
-    let below = world.store.below(&format!("{}/users/", lab.key()));
-    let found = below.into_iter().filter(|resource| resource.type_name == "Microsoft.DevTestLab/labs/users/environments");
-    found.map(|resource| (resource.key.clone(), resource)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// Deletes an environment with its resource group.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Acted, artifact, environment, new_resource, plain, repository, virtual_machine};
+use super::{Acted, artifact, environment, new_resource, plain, repository, virtual_machine, virtual_machine_actions};
 use crate::emulator::{
     clock::dtl_date,
     error::ApiError,
@@ -159,9 +159,9 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, ac
         "claimanyvm" => Acted::Started(claim_any(world, call, id)?),
         "importvirtualmachine" => Acted::Started(import(world, call, id, lab, body)?),
         "exportresourceusage" => {
-            let operation = world.begin();
-            operation.finish(Ok(()));
-            Acted::Started(operation)
+            let uri = body["blobStorageAbsoluteSasUri"].as_str().filter(|uri| !uri.is_empty());
+            uri.ok_or_else(|| plain::missing("blobStorageAbsoluteSasUri"))?;
+            Acted::Started(plain::ended(world))
         }
         "generateuploaduri" => Acted::Answer(json!({"uploadUri": upload_uri(lab, body)?})),
         "listvhds" => Acted::Answer(json!({"value": []})),
@@ -186,7 +186,7 @@ fn create_machines(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Resource,
 }
 
 /// One operation that ends when all have ended.
-fn all_of(world: &Arc<World>, mut operations: Vec<Arc<Operation>>) -> Arc<Operation> {
+pub fn all_of(world: &Arc<World>, mut operations: Vec<Arc<Operation>>) -> Arc<Operation> {
     if operations.len() == 1
         && let Some(operation) = operations.pop()
     {
@@ -211,13 +211,7 @@ fn claim_any(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Arc<Operati
     let free = machines.iter().find(|machine| machine.property("allowClaim") == &Value::Bool(true) && machine.state() == "Succeeded");
     let machine =
         free.ok_or_else(|| ApiError::conflict("NoClaimableVirtualMachine", "There is no claimable virtual machine in the lab."))?;
-    world.settle(&machine.key, |machine| {
-        machine.set("allowClaim", false);
-        machine.set("ownerObjectId", call.caller.object_id.clone());
-    });
-    let operation = world.begin();
-    operation.finish(Ok(()));
-    Ok(operation)
+    virtual_machine_actions::claim(world, id, machine, &call.caller)
 }
 
 fn import(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, body: &Value) -> Result<Arc<Operation>, ApiError> {

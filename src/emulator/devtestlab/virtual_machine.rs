@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{artifact, new_resource, not_in_valid_state, require_lab, with_location};
+use super::{artifact, disk, expand::Expand, new_resource, not_in_valid_state, policy, require_lab, with_location};
 use crate::emulator::{
     clock::dtl_date,
     compute,
@@ -18,11 +18,11 @@ use crate::emulator::{
 };
 
 /// What only the service sets.
-const READ_ONLY: &[&str] = &["provisioningState", "computeId", "computeVm", "artifactDeploymentStatus", "lastKnownPowerState", "fqdn"];
+pub const READ_ONLY: &[&str] = &["provisioningState", "computeId", "computeVm", "artifactDeploymentStatus", "lastKnownPowerState", "fqdn"];
 /// What nobody sees again.
-const SECRET: &[&str] = &["password", "sshKey"];
+pub const SECRET: &[&str] = &["password", "sshKey"];
 /// What cannot be changed once the machine exists.
-const FIXED: &[&str] =
+pub const FIXED: &[&str] =
     &["size", "userName", "labSubnetName", "galleryImageReference", "customImageId", "sharedImageId", "disallowPublicIpAddress"];
 
 /// Where a machine's disk comes from.
@@ -45,6 +45,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     check_name(put.id.name(), &image.os)?;
     check_properties(&given, &image)?;
     let network = network(world, &lab, &given)?;
+    policy::check_machine(world, &lab, &put.caller.object_id, &given)?;
     let artifacts = artifact::resolve(world, &lab, given.get("artifacts").unwrap_or(&Value::Null), &image.os)?;
     if let Some(failed) = existing {
         remove_compute(world, &failed);
@@ -305,18 +306,18 @@ pub fn complete_seeded(world: &World, id: &Id) {
 }
 
 /// A machine as a GET shows it: artifacts, compute and network only when asked for.
-pub fn show(world: &World, machine: &Resource, expand: &str) -> Value {
+pub fn show(world: &World, machine: &Resource, expand: &Expand) -> Value {
     let mut body = machine.body.clone();
     let Some(properties) = body["properties"].as_object_mut() else { return body };
-    if !expand.contains("artifacts") {
+    if !expand.has("artifacts") {
         properties.remove("artifacts");
     }
-    if expand.contains("computevm")
+    if expand.has("computeVm")
         && let Some(compute) = compute::lab::summary(world, machine.text("computeId"))
     {
         properties.insert("computeVm".into(), compute);
     }
-    if expand.contains("networkinterface")
+    if expand.has("networkInterface")
         && let Some(network) = compute::lab::network_summary(world, machine)
     {
         properties.insert("networkInterface".into(), network);
@@ -364,6 +365,7 @@ pub fn check_not_busy(id: &Id, machine: &Resource) -> Result<(), ApiError> {
 /// Removes a machine and its compute at once.
 pub fn remove(world: &World, key: &str) {
     if let Some(machine) = world.store.remove(key) {
+        disk::release(world, &machine);
         remove_compute(world, &machine);
         for below in world.store.below(&format!("{key}/")) {
             world.store.remove(&below.key);

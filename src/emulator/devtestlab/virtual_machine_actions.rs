@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Acted, artifact, not_in_valid_state, virtual_machine::check_not_busy};
+use super::{Acted, artifact, disk, not_in_valid_state, plain, policy, schedule, virtual_machine::check_not_busy};
 use crate::emulator::{
     compute,
     error::ApiError,
     id::Id,
+    identity::Caller,
     operation::Operation,
     settings::Work,
     store::Resource,
@@ -18,7 +19,7 @@ use crate::emulator::{
 /// POST to a machine.
 pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, machine: &Resource, action: &str, body: &Value) -> Result<Acted, ApiError> {
     match action {
-        "listapplicableschedules" => return Ok(Acted::Answer(json!({}))),
+        "listapplicableschedules" => return Ok(Acted::Answer(schedule::applicable(world, id, machine.location()))),
         "getrdpfilecontents" => return rdp_file(machine).map(Acted::Answer),
         _ => {}
     }
@@ -48,10 +49,11 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, machine: &Resource, act
         "restart" | "redeploy" => power(world, id, machine, &Power::RESTART)?,
         "resize" => resize(world, id, machine, body)?,
         "applyartifacts" => apply_artifacts(world, id, machine, body)?,
-        "unclaim" => own(world, machine, "", true),
-        "adddatadisk" => add_disk(world, machine, body)?,
-        "detachdatadisk" => detach_disk(world, machine, body)?,
-        _ => own(world, machine, &call.caller.object_id, false),
+        "claim" => claim(world, id, machine, &call.caller)?,
+        "unclaim" => unclaim(world, machine)?,
+        "adddatadisk" => disk::add(world, id, machine, &call.caller.object_id, body)?,
+        "detachdatadisk" => disk::take_off(world, id, machine, body)?,
+        _ => disk::transfer(world, id, machine, &call.caller.object_id)?,
     };
     Ok(Acted::Started(operation))
 }
@@ -69,6 +71,12 @@ impl Power {
     const START: Self = Self { word: "start", during: "Starting", after: "Running", compute: "running", work: Work::Start };
     const STOP: Self = Self { word: "stop", during: "Stopping", after: "Stopped", compute: "deallocated", work: Work::Stop };
     const RESTART: Self = Self { word: "restart", during: "Restarting", after: "Running", compute: "running", work: Work::Start };
+}
+
+/// Starts or stops a machine, as its schedules do.
+pub fn switch(world: &Arc<World>, id: &Id, machine: &Resource, action: &str) -> Result<Arc<Operation>, ApiError> {
+    check_not_busy(id, machine)?;
+    power(world, id, machine, if action == "start" { &Power::START } else { &Power::STOP })
 }
 
 fn power(world: &Arc<World>, id: &Id, machine: &Resource, power: &'static Power) -> Result<Arc<Operation>, ApiError> {
@@ -172,46 +180,31 @@ fn apply_artifacts(world: &Arc<World>, id: &Id, machine: &Resource, body: &Value
     Ok(operation)
 }
 
-fn own(world: &World, machine: &Resource, owner: &str, claimable: bool) -> Arc<Operation> {
+/// Only what is claimable can be claimed, and only as far as the lab's policies allow.
+pub fn claim(world: &World, id: &Id, machine: &Resource, caller: &Caller) -> Result<Arc<Operation>, ApiError> {
+    if machine.property("allowClaim") != &Value::Bool(true) {
+        let message = format!("The virtual machine '{}' is not claimable.", machine.name());
+        return Err(ApiError::conflict("VirtualMachineNotClaimable", message));
+    }
+    let lab = super::require_lab(world, id)?;
+    policy::check_claim(world, &lab, &caller.object_id)?;
     world.settle(&machine.key, |machine| {
-        machine.set("ownerObjectId", owner);
-        machine.set("allowClaim", claimable);
+        machine.set("ownerObjectId", caller.object_id.clone());
+        machine.set("allowClaim", false);
     });
-    let operation = world.begin();
-    operation.finish(Ok(()));
-    operation
+    Ok(plain::ended(world))
 }
 
-fn add_disk(world: &World, machine: &Resource, body: &Value) -> Result<Arc<Operation>, ApiError> {
-    let options = &body["attachNewDataDiskOptions"];
-    let existing = body["existingLabDiskId"].as_str().unwrap_or_default();
-    if options["diskName"].as_str().unwrap_or_default().is_empty() && existing.is_empty() {
-        return Err(ApiError::bad_request(
-            "MissingRequiredProperty",
-            "One of the properties 'attachNewDataDiskOptions' and 'existingLabDiskId' must be specified.",
-        ));
+fn unclaim(world: &World, machine: &Resource) -> Result<Arc<Operation>, ApiError> {
+    if machine.property("allowClaim") == &Value::Bool(true) {
+        let message = format!("The virtual machine '{}' is not claimed by anybody.", machine.name());
+        return Err(ApiError::conflict("VirtualMachineNotClaimed", message));
     }
     world.settle(&machine.key, |machine| {
-        let mut disks = machine.property("dataDiskParameters").as_array().cloned().unwrap_or_default();
-        disks.push(body.clone());
-        machine.set("dataDiskParameters", disks);
+        machine.set("ownerObjectId", "");
+        machine.set("allowClaim", true);
     });
-    let operation = world.begin();
-    operation.finish(Ok(()));
-    Ok(operation)
-}
-
-fn detach_disk(world: &World, machine: &Resource, body: &Value) -> Result<Arc<Operation>, ApiError> {
-    let id = body["existingLabDiskId"].as_str().filter(|id| !id.is_empty());
-    let id = id.ok_or_else(|| ApiError::bad_request("MissingRequiredProperty", "The property 'existingLabDiskId' is required."))?;
-    world.settle(&machine.key, |machine| {
-        let mut disks = machine.property("dataDiskParameters").as_array().cloned().unwrap_or_default();
-        disks.retain(|disk| disk["existingLabDiskId"].as_str().is_none_or(|known| !known.eq_ignore_ascii_case(id)));
-        machine.set("dataDiskParameters", disks);
-    });
-    let operation = world.begin();
-    operation.finish(Ok(()));
-    Ok(operation)
+    Ok(plain::ended(world))
 }
 
 fn rdp_file(machine: &Resource) -> Result<Value, ApiError> {
