@@ -158,7 +158,7 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     let tls = tls::make(address.ip())?;
     let (ca_file, authority) = write_authority(options.ca_file, &tls.authority_pem)?;
     let base = format!("https://{}/", SocketAddr::new(reachable(address.ip()), address.port()));
-    let identity = Identity::new(&base, seed.identities.clone())?;
+    let identity = Identity::new(&base, seed.identity_provider, seed.identities.clone())?;
     let mut world = World::new(base, identity, Settings::new(options.speed), seed.page_size);
     world.contents = Contents::trusting(tls.authority_pem);
     let world = Arc::new(world);

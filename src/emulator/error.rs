@@ -66,6 +66,12 @@ impl ApiError {
         Self::new(405, "MethodNotAllowed", format!("The HTTP method '{method}' is not supported at the path '{path}'."))
     }
 
+    /// The api-version is missing.
+    pub fn missing_api_version() -> Self {
+        let message = "The api-version query parameter (?api-version=) is required for all requests.";
+        Self::bad_request("MissingApiVersionParameter", message)
+    }
+
     /// The body is not what it should be.
     pub fn invalid_content(problem: &str) -> Self {
         Self::bad_request("InvalidRequestContent", format!("The request content was invalid and could not be deserialized: '{problem}'."))

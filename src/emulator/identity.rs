@@ -3,7 +3,10 @@
 //! The endpoints are in `endpoints`; this file holds what they stand on.
 
 pub mod assertion;
+mod discovery;
 pub mod endpoints;
+mod graph;
+mod managed;
 
 use std::{
     collections::HashMap,
@@ -28,15 +31,27 @@ pub const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 /// How many verified tokens are remembered.
 const CACHE_LIMIT: usize = 4096;
 
-/// An application that may sign in.
+/// An application, or a user, that may sign in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Application {
-    /// Its client id.
+    /// Its client id; a user's, by which only the emulator knows it.
     pub client_id: String,
+    /// What it is called.
+    #[serde(default)]
+    pub display_name: Option<String>,
     /// Its secret.
     #[serde(default)]
     pub client_secret: Option<String>,
+    /// When the secret expires.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub client_secret_expires: Option<OffsetDateTime>,
+    /// A user's name, such as `someone@contoso.com`.
+    #[serde(default)]
+    pub user_name: Option<String>,
+    /// A user's password.
+    #[serde(default)]
+    pub password: Option<String>,
     /// Its certificate, whose key signs assertions.
     #[serde(default)]
     pub certificate_pem: Option<String>,
@@ -111,6 +126,18 @@ impl Signer {
     }
 }
 
+/// What the cloud says its authority is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Provider {
+    /// Microsoft Entra ID.
+    #[default]
+    #[serde(rename = "AAD")]
+    Entra,
+    /// Active Directory Federation Services, as Azure Stack has them.
+    #[serde(rename = "ADFS")]
+    Adfs,
+}
+
 /// The tenant.
 #[derive(Debug)]
 pub struct Identity {
@@ -124,6 +151,7 @@ pub struct Identity {
     pub client_secret: String,
     /// The emulator's URL, with a trailing slash.
     base: String,
+    provider: Provider,
     applications: HashMap<String, Application>,
     verified: RwLock<HashMap<String, (Caller, i64)>>,
 }
@@ -140,11 +168,15 @@ struct AccessClaims {
 
 impl Identity {
     /// A tenant with the built-in application and those of the seed.
-    pub fn new(base: &str, seeded: Vec<Application>) -> Result<Self, Error> {
+    pub fn new(base: &str, provider: Provider, seeded: Vec<Application>) -> Result<Self, Error> {
         let client_secret = format!("{}~{}", Uuid::new_v4().simple(), &Uuid::new_v4().simple().to_string()[..8]);
         let built_in = Application {
             client_id: CLIENT.into(),
+            display_name: Some("emulator".into()),
             client_secret: Some(client_secret.clone()),
+            client_secret_expires: None,
+            user_name: None,
+            password: None,
             certificate_pem: None,
             federated: Some(Federated { issuer: String::new(), subject: "sc://*".into() }),
         };
@@ -155,6 +187,7 @@ impl Identity {
             system_access_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
             client_secret,
             base: base.into(),
+            provider,
             applications: applications.map(|application| (application.client_id.to_ascii_lowercase(), application)).collect(),
             verified: RwLock::default(),
         })
@@ -163,6 +196,31 @@ impl Identity {
     /// The application with this client id.
     pub fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.get(&client_id.to_ascii_lowercase())
+    }
+
+    /// Applications, no users.
+    pub fn applications(&self) -> impl Iterator<Item = &Application> {
+        self.applications.values().filter(|application| application.user_name.is_none())
+    }
+
+    /// The application or user of this object id.
+    pub fn by_object_id(&self, object: &str) -> Option<&Application> {
+        self.applications.values().find(|application| object_id(&application.client_id).eq_ignore_ascii_case(object))
+    }
+
+    /// The user of this name.
+    pub fn user(&self, name: &str) -> Option<&Application> {
+        self.applications.values().find(|user| user.user_name.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether the authority is ADFS, by what the cloud says.
+    pub fn is_adfs(&self) -> bool {
+        self.provider == Provider::Adfs
+    }
+
+    /// Where the cloud sends people to sign in, with a trailing slash.
+    pub fn login_endpoint(&self) -> String {
+        if self.is_adfs() { format!("{}adfs/", self.base) } else { self.base.clone() }
     }
 
     /// The issuer of the pipeline's OIDC tokens.
@@ -177,6 +235,18 @@ impl Identity {
         self.tokens.sign(&json!({
             "aud": audience, "iss": format!("https://sts.windows.net/{TENANT}/"), "iat": issued, "nbf": issued, "exp": issued + lifetime,
             "appid": client_id, "appidacr": "1", "idp": format!("https://sts.windows.net/{TENANT}/"), "idtyp": "app",
+            "oid": object_id, "sub": object_id, "tid": TENANT, "ver": "1.0", "uti": Uuid::new_v4().simple().to_string(),
+        }))
+    }
+
+    /// A new access token for a user, asked for by an application.
+    pub fn issue_for_user(&self, client: &str, user: &str, audience: &str, now: OffsetDateTime, lifetime: i64) -> Result<String, ApiError> {
+        let object_id = object_id(user);
+        let name = self.application(user).and_then(|user| user.user_name.clone());
+        let issued = now.unix_timestamp();
+        self.tokens.sign(&json!({
+            "aud": audience, "iss": format!("https://sts.windows.net/{TENANT}/"), "iat": issued, "nbf": issued, "exp": issued + lifetime,
+            "appid": client, "appidacr": "0", "idtyp": "user", "scp": "user_impersonation", "upn": name, "unique_name": name,
             "oid": object_id, "sub": object_id, "tid": TENANT, "ver": "1.0", "uti": Uuid::new_v4().simple().to_string(),
         }))
     }
@@ -211,6 +281,7 @@ impl Identity {
     }
 
     fn verify(&self, token: &str) -> Result<(Caller, i64), ApiError> {
+        self.check_issuer(token)?;
         let claims = self
             .tokens
             .claims(token)
@@ -231,6 +302,32 @@ impl Identity {
         }
         verified.insert(token.into(), known.clone());
         Ok(known)
+    }
+
+    /// A token of another tenant is told so; Azure looks at the issuer before all else.
+    fn check_issuer(&self, token: &str) -> Result<(), ApiError> {
+        let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(token).ok().map(|data| data.claims).unwrap_or_default();
+        let issuer = claims["iss"].as_str().unwrap_or_default();
+        let tenant = ["https://sts.windows.net/", "https://login.microsoftonline.com/"].iter().find_map(|start| issuer.strip_prefix(start));
+        let Some(tenant) = tenant.and_then(|rest| rest.split('/').next()).filter(|tenant| !tenant.eq_ignore_ascii_case(TENANT)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "The access token is from the wrong issuer 'https://sts.windows.net/{tenant}/'. It must match the tenant \
+             'https://sts.windows.net/{TENANT}/' associated with this subscription. Please use the authority (URL) '{}{TENANT}' to get the \
+             token. Note, if the subscription is transferred to another tenant there is no impact to the services, but information about \
+             new tenant could take time to propagate (up to an hour). If you just transferred your subscription and see this error message, \
+             please try back later.",
+            self.base
+        );
+        Err(self.challenge("InvalidAuthenticationTokenTenant", &message))
+    }
+
+    /// Whether a URL leads here. The emulator answers at 127.0.0.1, `::1` and localhost: the port tells.
+    pub fn is_own_address(&self, url: &str) -> bool {
+        let rest = url.strip_prefix("https://").unwrap_or_default();
+        let port = self.base.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
+        rest.split('/').next().is_some_and(|authority| authority.ends_with(&format!(":{port}")))
     }
 
     /// The emulator answers at 127.0.0.1, `::1` and localhost: the port tells that it is meant.

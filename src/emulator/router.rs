@@ -75,9 +75,7 @@ fn admit<'a>(world: &World, request: &'a Request, left: &mut u32) -> Result<Call
         }
     }
     let version = request.parameter("api-version").filter(|version| !version.is_empty());
-    let api_version = version.ok_or_else(|| {
-        ApiError::bad_request("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
-    })?;
+    let api_version = version.ok_or_else(ApiError::missing_api_version)?;
     let host = request.header("host").filter(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));
     let root = host.map_or_else(|| world.base.trim_end_matches('/').to_owned(), |host| format!("https://{host}"));
     Ok(Call { request, caller, api_version, root })

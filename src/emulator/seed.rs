@@ -15,7 +15,7 @@ use super::{
     },
     http::parse_object,
     id::{Id, in_group, scope_part},
-    identity::Application,
+    identity::{Application, Provider},
     provider,
     resources::{add_subscription, generic, group},
     store::Resource,
@@ -35,6 +35,9 @@ pub struct Seed {
     /// Further applications that may sign in.
     #[serde(default)]
     pub identities: Vec<Application>,
+    /// What the cloud says its authority is.
+    #[serde(default)]
+    pub identity_provider: Provider,
     /// How many items a page of a list holds.
     #[serde(default = "page_size")]
     pub page_size: usize,
@@ -107,7 +110,13 @@ impl Seed {
         let lab = Lab { name: "contoso".into(), virtual_networks: None, artifact_sources: None };
         let group = Group { name: "devtestlabs".into(), location: "westeurope".into(), labs: vec![lab], resources: Vec::new() };
         let subscription = Subscription { id: SUBSCRIPTION.into(), display_name: Some("Emulator".into()), resource_groups: vec![group] };
-        Self { subscriptions: vec![subscription], identities: Vec::new(), page_size: PAGE_SIZE, folder: PathBuf::new() }
+        Self {
+            subscriptions: vec![subscription],
+            identities: Vec::new(),
+            identity_provider: Provider::default(),
+            page_size: PAGE_SIZE,
+            folder: PathBuf::new(),
+        }
     }
 
     /// Puts everything in place and tells what a client can work with.

@@ -1,9 +1,10 @@
-//! The endpoints of sign-in: `OpenID` configuration, tokens, the pipeline's OIDC tokens, managed identity, discovery of the cloud.
+//! The endpoints of sign-in: access tokens by every grant, and the pipeline's OIDC tokens. `discovery`, `managed` and `graph` serve the rest.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{CLIENT, EXCHANGE_AUDIENCE, TENANT, assertion};
+use super::{Application, EXCHANGE_AUDIENCE, TENANT, assertion, discovery, graph, managed, object_id};
 use crate::emulator::{
     error::ApiError,
     http::{Reply, Request},
@@ -25,7 +26,8 @@ impl SignInError {
         Self { status, error, code, message }
     }
 
-    fn reply(&self, world: &World) -> Reply {
+    /// The answer, as Entra words it.
+    pub fn reply(&self, world: &World) -> Reply {
         let now = world.clock.now();
         let (trace, correlation) = (Uuid::new_v4(), Uuid::new_v4());
         let timestamp = format!("{} {:02}:{:02}:{:02}Z", now.date(), now.hour(), now.minute(), now.second());
@@ -43,21 +45,28 @@ impl SignInError {
 /// Serves a request of sign-in or discovery; `None` when it is none.
 pub fn serve(world: &World, request: &Request) -> Option<Reply> {
     let segments = request.segments();
+    // Most requests are for the resource manager, and for nobody else.
+    if segments.first().is_none_or(|first| first.eq_ignore_ascii_case("subscriptions")) {
+        return None;
+    }
     let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    if let Some(reply) = discovery::serve(world, request, &segments, &lower) {
+        return Some(reply);
+    }
     let reply = match (request.method.as_str(), lower.as_slice()) {
-        ("GET", ["metadata", "endpoints"]) => metadata(world, request),
-        ("GET", ["metadata", "identity", "oauth2", "token"]) => managed_identity(world, request),
-        ("GET", ["common" | "organizations", "discovery", "instance"]) => instance_discovery(world),
-        ("GET", ["oidc", ".well-known", "openid-configuration"]) => pipeline_configuration(world),
-        ("GET", ["oidc", "keys"]) => Reply::ok(&json!({"keys": [world.identity.pipeline.jwk()]})),
-        ("GET", [_, "v2.0", ".well-known", "openid-configuration"] | [_, ".well-known", "openid-configuration"]) => {
-            configuration(world, segments[0])
+        ("GET", ["metadata", "identity", "oauth2", "token"]) => managed::machine(world, request),
+        ("GET", ["msi", "token"]) => managed::app_service(world, request),
+        ("POST", [_, "oauth2", "v2.0", "token"]) => {
+            token(world, request, segments[0], Shape::V2).unwrap_or_else(|error| error.reply(world))
         }
-        ("GET", [_, "discovery", "v2.0", "keys"]) => Reply::ok(&json!({"keys": [world.identity.tokens.jwk()]})),
-        ("POST", [_, "oauth2", "v2.0", "token"] | [_, "oauth2", "token"]) => {
-            token(world, request, segments[0]).unwrap_or_else(|error| error.reply(world))
+        ("POST", ["adfs", "oauth2", "token"]) => token(world, request, segments[0], Shape::Adfs).unwrap_or_else(|error| error.reply(world)),
+        ("POST", [_, "oauth2", "token"]) => token(world, request, segments[0], Shape::V1).unwrap_or_else(|error| error.reply(world)),
+        (method, [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]) => {
+            let message = format!("Endpoint only accepts POST requests. Received a {method} request.");
+            SignInError::new(400, "invalid_request", 900_561, message).reply(world)
         }
+        (_, ["v1.0" | "beta", rest @ ..]) => graph::serve(world, request, rest),
         (method, [.., "oidctoken"]) if lower.contains(&"_apis") => match method {
             "POST" => pipeline_token(world, request),
             _ => ApiError::method_not_allowed(method, &request.path).into(),
@@ -67,9 +76,17 @@ pub fn serve(world: &World, request: &Request) -> Option<Reply> {
     Some(reply)
 }
 
-fn check_tenant(tenant: &str) -> Result<(), SignInError> {
-    if tenant.eq_ignore_ascii_case(TENANT) || matches!(tenant, "common" | "organizations") {
+/// Checks the tenant of an authority's path.
+pub fn check_tenant(tenant: &str) -> Result<(), SignInError> {
+    if [TENANT, "common", "organizations", "adfs"].iter().any(|known| tenant.eq_ignore_ascii_case(known)) {
         return Ok(());
+    }
+    if Uuid::try_parse(tenant).is_err() && !tenant.contains('.') {
+        let message = format!(
+            "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain. You can use \
+             https://docs.microsoft.com/partner-center/find-ids-and-domain-names to retrieve the ID."
+        );
+        return Err(SignInError::new(400, "invalid_request", 900_023, message));
     }
     let message = format!(
         "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with \
@@ -78,71 +95,100 @@ fn check_tenant(tenant: &str) -> Result<(), SignInError> {
     Err(SignInError::new(400, "invalid_request", 90002, message))
 }
 
-fn configuration(world: &World, tenant: &str) -> Reply {
-    if let Err(error) = check_tenant(tenant) {
-        return error.reply(world);
+/// How a token endpoint answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    V1,
+    V2,
+    Adfs,
+}
+
+/// A token request's form.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
-    let base = &world.base;
-    Reply::ok(&json!({
-        "token_endpoint": format!("{base}{tenant}/oauth2/v2.0/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
-        "jwks_uri": format!("{base}{tenant}/discovery/v2.0/keys"),
-        "response_modes_supported": ["query", "fragment", "form_post"],
-        "subject_types_supported": ["pairwise"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-        "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        "issuer": format!("{base}{TENANT}/v2.0"),
-        "authorization_endpoint": format!("{base}{tenant}/oauth2/v2.0/authorize"),
-        "device_authorization_endpoint": format!("{base}{tenant}/oauth2/v2.0/devicecode"),
-        "end_session_endpoint": format!("{base}{tenant}/oauth2/v2.0/logout"),
-        "tenant_region_scope": "EU",
-        "cloud_instance_name": "emulator",
-    }))
-}
 
-fn instance_discovery(world: &World) -> Reply {
-    let host = world.base.trim_start_matches("https://").trim_end_matches('/');
-    Reply::ok(&json!({
-        "tenant_discovery_endpoint": format!("{}{TENANT}/v2.0/.well-known/openid-configuration", world.base),
-        "api-version": "1.1",
-        "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
-    }))
-}
-
-fn pipeline_configuration(world: &World) -> Reply {
-    let issuer = world.identity.issuer();
-    Reply::ok(&json!({
-        "issuer": issuer, "jwks_uri": format!("{issuer}/keys"), "subject_types_supported": ["public"],
-        "response_types_supported": ["id_token"], "id_token_signing_alg_values_supported": ["ES256"], "scopes_supported": ["openid"],
-        "claims_supported": ["sub", "aud", "exp", "iat", "iss", "nbf"],
-    }))
-}
-
-fn token(world: &World, request: &Request, tenant: &str) -> Result<Reply, SignInError> {
-    check_tenant(tenant)?;
-    let form = request.form();
-    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty());
-    let required = |name: &str| {
+    fn required(&self, name: &str) -> Result<&str, SignInError> {
         let message = || format!("The request body must contain the following parameter: '{name}'.");
-        field(name).ok_or_else(|| SignInError::new(400, "invalid_request", 900_144, message()))
-    };
-    let grant = required("grant_type")?;
-    if grant != "client_credentials" {
-        let message = format!("The app requested an unsupported grant type '{grant}'.");
-        return Err(SignInError::new(400, "unsupported_grant_type", 70003, message));
+        self.get(name).ok_or_else(|| SignInError::new(400, "invalid_request", 900_144, message()))
     }
-    let client_id = required("client_id")?;
-    let audience = match field("resource") {
-        Some(resource) => resource.to_owned(),
-        None => audience_of(required("scope")?)?,
-    };
-    authenticate(world, tenant, client_id, field("client_secret"), field("client_assertion"))?;
-    access_token(world, client_id, &audience)
+
+    /// Whom the token is for: a resource (version 1, ADFS) or a scope (version 2).
+    fn audience(&self) -> Result<String, SignInError> {
+        match self.get("resource") {
+            Some(resource) => Ok(resource.to_owned()),
+            None => audience_of(self.required("scope")?),
+        }
+    }
 }
 
-fn authenticate(world: &World, tenant: &str, client_id: &str, secret: Option<&str>, assertion: Option<&str>) -> Result<(), SignInError> {
-    let Some(application) = world.identity.application(client_id) else {
+fn token(world: &World, request: &Request, tenant: &str, shape: Shape) -> Result<Reply, SignInError> {
+    check_tenant(tenant)?;
+    let form = Form(request.form());
+    let grant = form.required("grant_type")?;
+    match grant {
+        "client_credentials" => {
+            let client_id = form.required("client_id")?;
+            let audience = form.audience()?;
+            authenticate(world, tenant, client_id, &form)?;
+            access_token(world, &Grant { audience, user: None, client_id: client_id.to_owned(), refreshed: false }, shape)
+        }
+        "password" => {
+            let client_id = form.required("client_id")?.to_owned();
+            let audience = form.audience()?;
+            let user = password(world, form.required("username")?, form.required("password")?)?;
+            access_token(world, &Grant { audience, user: Some(user.client_id.clone()), client_id, refreshed: wants_refresh(&form) }, shape)
+        }
+        "refresh_token" => refresh(world, &form, shape),
+        _ => {
+            let message = format!("The app requested an unsupported grant type '{grant}'.");
+            Err(SignInError::new(400, "unsupported_grant_type", 70003, message))
+        }
+    }
+}
+
+fn wants_refresh(form: &Form) -> bool {
+    // Version 1 has no scopes: there every user's token comes with one that refreshes it.
+    form.get("scope").is_none_or(|scope| scope.split(' ').any(|scope| scope == "offline_access"))
+}
+
+fn password<'a>(world: &'a World, name: &str, password: &str) -> Result<&'a Application, SignInError> {
+    let user = world.identity.user(name).ok_or_else(|| {
+        let message = format!("The user account {{EUII Hidden}} does not exist in the {TENANT} directory. To sign into this application, the account must be added to the directory.");
+        SignInError::new(400, "invalid_grant", 50034, message)
+    })?;
+    if user.password.as_deref() == Some(password) {
+        return Ok(user);
+    }
+    let message = "Error validating credentials due to invalid username or password.".to_owned();
+    Err(SignInError::new(400, "invalid_grant", 50126, message))
+}
+
+/// A refresh token is signed, not kept, so that it outlives the process.
+fn refresh(world: &World, form: &Form, shape: Shape) -> Result<Reply, SignInError> {
+    let client_id = form.required("client_id")?;
+    let claims = world.identity.tokens.claims(form.required("refresh_token")?).filter(|claims| claims["use"] == "refresh");
+    let malformed = || SignInError::new(400, "invalid_grant", 9_002_313, "Invalid request. Request is malformed or invalid.".into());
+    let claims = claims.ok_or_else(malformed)?;
+    let user = claims["sub"].as_str().ok_or_else(malformed)?;
+    if claims["appid"].as_str() != Some(client_id) {
+        let message = "Provided grant is invalid or malformed.".to_owned();
+        return Err(SignInError::new(400, "invalid_grant", 70_000, message));
+    }
+    if world.clock.now().unix_timestamp() >= claims["exp"].as_i64().unwrap_or(0) {
+        let message = "The refresh token has expired due to inactivity.".to_owned();
+        return Err(SignInError::new(400, "invalid_grant", 700_082, message));
+    }
+    let audience = form.audience().or_else(|error| claims["for"].as_str().map(str::to_owned).ok_or(error))?;
+    access_token(world, &Grant { audience, user: Some(user.to_owned()), client_id: client_id.to_owned(), refreshed: true }, shape)
+}
+
+fn authenticate(world: &World, tenant: &str, client_id: &str, form: &Form) -> Result<(), SignInError> {
+    let now = world.clock.now();
+    let Some(application) = world.identity.application(client_id).filter(|application| application.user_name.is_none()) else {
         let message = format!(
             "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application has not \
              been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your \
@@ -150,9 +196,18 @@ fn authenticate(world: &World, tenant: &str, client_id: &str, secret: Option<&st
         );
         return Err(SignInError::new(400, "unauthorized_client", 700_016, message));
     };
-    match (secret, assertion) {
-        (_, Some(text)) => assertion::check(&world.identity, application, text, world.clock.now().unix_timestamp()),
-        (Some(secret), None) if application.client_secret.as_deref() == Some(secret) => Ok(()),
+    match (form.get("client_secret"), form.get("client_assertion")) {
+        (_, Some(text)) => assertion::check(&world.identity, application, text, now),
+        (Some(secret), None) if application.client_secret.as_deref() == Some(secret) => {
+            if application.client_secret_expires.is_none_or(|expires| now < expires) {
+                return Ok(());
+            }
+            let message = format!(
+                "The provided client secret keys for app '{client_id}' are expired. Visit the Azure portal to create new keys for your app: \
+                 https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."
+            );
+            Err(SignInError::new(401, "invalid_client", 7_000_222, message))
+        }
         (Some(_), None) => {
             let message = format!(
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client \
@@ -169,7 +224,9 @@ fn authenticate(world: &World, tenant: &str, client_id: &str, secret: Option<&st
 
 /// The resource that a scope such as `https://management.azure.com/.default` names.
 fn audience_of(scope: &str) -> Result<String, SignInError> {
-    let wanted = scope.split(' ').find_map(|scope| scope.strip_suffix("/.default"));
+    let own = ["openid", "profile", "email", "offline_access"];
+    let mut wanted = scope.split(' ').filter(|scope| !own.contains(scope));
+    let wanted = wanted.find_map(|scope| scope.strip_suffix("/.default").or_else(|| scope.strip_suffix("/user_impersonation")));
     wanted.map(str::to_owned).ok_or_else(|| {
         let message = format!(
             "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to \
@@ -179,40 +236,50 @@ fn audience_of(scope: &str) -> Result<String, SignInError> {
     })
 }
 
-fn access_token(world: &World, client_id: &str, audience: &str) -> Result<Reply, SignInError> {
-    let lifetime = world.settings().token_lifetime_seconds;
-    let token = world
-        .identity
-        .issue(client_id, audience, world.clock.now(), lifetime)
-        .map_err(|error| SignInError::new(500, "server_error", 90033, error.message))?;
-    let body = json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token});
-    Ok(Reply::ok(&body).with_header("Cache-Control", "no-store, no-cache"))
+/// What a token is issued for.
+struct Grant {
+    audience: String,
+    client_id: String,
+    /// The user for whom the client asks; without one it asks for itself.
+    user: Option<String>,
+    /// Whether another token comes with it that refreshes it.
+    refreshed: bool,
 }
 
-fn managed_identity(world: &World, request: &Request) -> Reply {
-    if !request.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        let body = json!({"error": "invalid_request", "error_description": "Required metadata header not specified"});
-        return Reply::json(400, &body);
-    }
-    let Some(resource) = request.parameter("resource") else {
-        let body = json!({"error": "invalid_request", "error_description": "Required query parameter 'resource' is missing"});
-        return Reply::json(400, &body);
-    };
-    let client_id = request.parameter("client_id").unwrap_or_else(|| CLIENT.into());
-    if world.identity.application(&client_id).is_none() {
-        let body = json!({"error": "invalid_request", "error_description": "Identity not found"});
-        return Reply::json(400, &body);
-    }
-    let now = world.clock.now();
+/// How long refresh tokens live, in seconds.
+const REFRESH_LIFETIME: i64 = 90 * 24 * 3600;
+
+fn access_token(world: &World, grant: &Grant, shape: Shape) -> Result<Reply, SignInError> {
+    let failed = |error: ApiError| SignInError::new(500, "server_error", 90033, error.message);
     let lifetime = world.settings().token_lifetime_seconds;
-    match world.identity.issue(&client_id, &resource, now, lifetime) {
-        Ok(token) => Reply::ok(&json!({
-            "access_token": token, "client_id": client_id, "expires_in": lifetime.to_string(),
-            "expires_on": (now.unix_timestamp() + lifetime).to_string(), "not_before": now.unix_timestamp().to_string(),
-            "resource": resource, "token_type": "Bearer",
-        })),
-        Err(error) => error.into(),
+    let now = world.clock.now();
+    let token = match &grant.user {
+        None => world.identity.issue(&grant.client_id, &grant.audience, now, lifetime),
+        Some(user) => world.identity.issue_for_user(&grant.client_id, user, &grant.audience, now, lifetime),
+    };
+    let issued = now.unix_timestamp();
+    let mut body = match shape {
+        Shape::V2 => json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime}),
+        Shape::V1 => json!({"token_type": "Bearer", "expires_in": lifetime.to_string(), "ext_expires_in": lifetime.to_string(),
+            "expires_on": (issued + lifetime).to_string(), "not_before": issued.to_string(), "resource": grant.audience}),
+        Shape::Adfs => json!({"token_type": "bearer", "expires_in": lifetime, "resource": grant.audience}),
+    };
+    body["access_token"] = json!(token.map_err(failed)?);
+    if let Some(user) = &grant.user {
+        let object = object_id(user);
+        let name = world.identity.application(user).and_then(|user| user.user_name.clone()).unwrap_or_default();
+        body["scope"] = json!(format!("{}/user_impersonation", grant.audience.trim_end_matches('/')));
+        body["client_info"] = json!(BASE64_URL_SAFE_NO_PAD.encode(json!({"uid": object, "utid": TENANT}).to_string()));
+        let claims = json!({"aud": grant.client_id, "iss": format!("{}{TENANT}/v2.0", world.base), "iat": issued, "nbf": issued,
+            "exp": issued + lifetime, "oid": object, "sub": object, "tid": TENANT, "preferred_username": name, "upn": name, "ver": "2.0"});
+        body["id_token"] = json!(world.identity.tokens.sign(&claims).map_err(failed)?);
+        if grant.refreshed {
+            let claims = json!({"use": "refresh", "appid": grant.client_id, "sub": user, "for": grant.audience,
+                "exp": issued + REFRESH_LIFETIME, "jti": Uuid::new_v4().to_string()});
+            body["refresh_token"] = json!(world.identity.tokens.sign(&claims).map_err(failed)?);
+        }
     }
+    Ok(Reply::ok(&body).with_header("Cache-Control", "no-store, no-cache"))
 }
 
 /// Issues the pipeline's OIDC token for a service connection, as Azure DevOps does.
@@ -241,25 +308,4 @@ fn pipeline_token(world: &World, request: &Request) -> Reply {
 
 fn devops_error(message: &str, kind: &str) -> Value {
     json!({"$id": "1", "innerException": null, "message": message, "typeKey": kind, "errorCode": 0, "eventId": 3000})
-}
-
-/// The cloud's description. Newer api-versions of real clouds answer a list; `az` needs the one object.
-fn metadata(world: &World, request: &Request) -> Reply {
-    let base = &world.base;
-    let root = base.trim_end_matches('/');
-    if request.parameter("api-version").as_deref() == Some("2015-01-01") {
-        return Reply::ok(&json!({
-            "galleryEndpoint": root, "graphEndpoint": root, "portalEndpoint": root,
-            "authentication": {"loginEndpoint": base, "audiences": [base]},
-        }));
-    }
-    Reply::ok(&json!({
-        "name": "emulator", "portal": root, "resourceManager": root, "gallery": root, "graph": root, "graphAudience": root,
-        "microsoftGraphResourceId": base, "batch": root, "media": root, "activeDirectoryDataLake": root, "sqlManagement": root,
-        "vmImageAliasDoc": root, "appInsightsResourceId": root, "logAnalyticsResourceId": root, "attestationResourceId": root,
-        "synapseAnalyticsResourceId": root, "ossrDbmsResourceId": root,
-        "authentication": {"loginEndpoint": root, "audiences": [base, root], "tenant": TENANT, "identityProvider": "AAD"},
-        "suffixes": {"storage": "core.windows.net", "keyVaultDns": "vault.azure.net", "sqlServerHostname": "database.windows.net",
-            "acrLoginServer": "azurecr.io", "mhsmDns": "managedhsm.azure.net", "azureFrontDoorEndpointSuffix": "azurefd.net"},
-    }))
 }
