@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use crate::harness::{Harness, Step, project, seed_with_lab};
 
 /// The agent's Node versions.
-const NODES: [u32; 2] = [20, 24];
+pub const NODES: [u32; 2] = [20, 24];
 /// No run here takes longer; one that does hangs.
 const LIMIT: Duration = Duration::from_mins(2);
 /// From the first signal to the kill.
@@ -35,7 +35,7 @@ pub fn npm_packages() {
 }
 
 /// The folder of a packaged task. What is packaged is made new where it is missing or older than its sources.
-fn task_folder(name: &str) -> PathBuf {
+pub fn task_folder(name: &str) -> PathBuf {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
         let packaged = fs::metadata(project("dist/package.json")).and_then(|file| file.modified());
@@ -132,7 +132,7 @@ impl Finished {
 }
 
 /// Starts a script with no environment but the one given and what the operating system itself needs.
-fn command(major: u32, folder: &Path, environment: &Environment) -> tokio::process::Command {
+pub fn command(major: u32, folder: &Path, environment: &Environment) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(node(major));
     command.arg(folder.join("index.js")).env_clear().envs(environment).kill_on_drop(true);
     if let Some(root) = std::env::var_os("SystemRoot") {
@@ -156,7 +156,7 @@ async fn run(command: &mut tokio::process::Command) -> Finished {
 }
 
 /// What the agent would export for a step, and the emulator's certificate.
-fn exported(step: &Step<'_>, harness: &Harness) -> Environment {
+pub fn exported(step: &Step<'_>, harness: &Harness) -> Environment {
     let mut environment = step.exported();
     environment.insert("NODE_EXTRA_CA_CERTS".to_owned(), harness.ready().ca_file.clone());
     environment

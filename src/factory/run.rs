@@ -5,6 +5,7 @@
 mod build;
 mod capture;
 mod distribute;
+mod hold;
 mod remove;
 
 use std::time::Duration;
@@ -367,8 +368,10 @@ impl<'a> Factory<'a> {
         if builds {
             self.build(plan, path, &capture.vm).await?;
         } else {
+            self.take_over(self.golden_image(path)?, &capture.vm).await?;
             self.finish_vm(path, &capture.vm).await?;
         }
+        self.hold(&capture.vm).await?;
         self.capture(path, capture).await
     }
 

@@ -37,7 +37,7 @@ impl Factory<'_> {
         self.finish_vm(path, vm).await
     }
 
-    fn golden_image(&self, path: &ImagePath) -> Result<&GoldenImage, Failure> {
+    pub(super) fn golden_image(&self, path: &ImagePath) -> Result<&GoldenImage, Failure> {
         self.configuration.image(path).ok_or_else(|| Failure::Refused(format!("there is no golden image '{path}'")))
     }
 
@@ -86,7 +86,7 @@ impl Factory<'_> {
             .collect()
     }
 
-    fn timeout(&self, image: &GoldenImage) -> Duration {
+    pub(super) fn timeout(&self, image: &GoldenImage) -> Duration {
         image.settings.timeout.unwrap_or(self.options.timeout)
     }
 
@@ -151,11 +151,8 @@ impl Factory<'_> {
         if failure.status() == super::Status::Canceled {
             return;
         }
-        if let Err(error) = self.delete_vm(vm).await {
-            (self.say)(Line::Warning(&format!(
-                "failed to delete virtual machine '{vm}', which stays: {}",
-                crate::factory::in_words(&error)
-            )));
+        if let Err(failure) = self.delete_held_vm(vm).await {
+            (self.say)(Line::Warning(&format!("virtual machine '{vm}' stays: {failure}")));
         }
     }
 

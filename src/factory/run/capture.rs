@@ -60,12 +60,14 @@ impl Factory<'_> {
     async fn discard(&self, id: &ResourceId, vm: &str) {
         let removed = {
             let _permit = self.gate.acquire().await;
-            self.operate(custom_image::delete(id), self.options.operation_timeout).await.map(|_| ())
+            self.operate(custom_image::delete(id), self.options.operation_timeout).await
         };
-        for (what, removed) in [(format!("image '{}'", id.name()), removed), (format!("virtual machine '{vm}'"), self.delete_vm(vm).await)]
+        let removed = removed.map(|_| ()).map_err(Failure::azure(format!("delete image '{}'", id.name())));
+        for (what, removed) in
+            [(format!("image '{}'", id.name()), removed), (format!("virtual machine '{vm}'"), self.delete_held_vm(vm).await)]
         {
-            if let Err(error) = removed {
-                (self.say)(Line::Warning(&format!("failed to delete {what}, which stays: {}", crate::factory::in_words(&error))));
+            if let Err(failure) = removed {
+                (self.say)(Line::Warning(&format!("{what} stays: {failure}")));
             }
         }
     }

@@ -47,15 +47,45 @@ impl Factory<'_> {
         Ok(true)
     }
 
-    /// Deletes a virtual machine that is left of an earlier run.
+    /// Deletes a virtual machine that is left of an earlier run, unless it is no longer the factory's.
     pub(super) async fn sweep(&self, item: &CleanUp) -> LabResult {
-        let (status, error) = match self.delete_vm(&item.vm).await {
+        let deleted = match self.tags_of(&item.vm).await {
+            Ok(Some((tags, _))) if tags.ignored || tags.image_path.is_none() => Ok(false),
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => {
+                let deleted = self.delete_vm(&item.vm).await;
+                deleted.map(|()| true).map_err(Failure::azure(format!("delete virtual machine '{}'", item.vm)))
+            }
+            Err(failure) => Err(failure),
+        };
+        self.tell_swept(item, deleted)
+    }
+
+    /// Deletes the virtual machine that an image was captured from.
+    pub(super) async fn sweep_captured(&self, vm: &str, image: &str) -> LabResult {
+        let item = CleanUp { vm: vm.to_owned(), lab: self.lab.to_string(), reason: format!("it is captured as '{image}'") };
+        let deleted = match self.hold(vm).await {
+            Err(Failure::Refused(problem)) => {
+                (self.say)(Line::Warning(&problem));
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
             Ok(()) => {
+                let deleted = self.delete_vm(vm).await;
+                deleted.map(|()| true).map_err(Failure::azure(format!("delete virtual machine '{vm}'")))
+            }
+        };
+        self.tell_swept(&item, deleted)
+    }
+
+    fn tell_swept(&self, item: &CleanUp, deleted: Result<bool, Failure>) -> LabResult {
+        let (status, error) = match deleted {
+            Ok(true) => {
                 (self.say)(Line::Info(&format!("Deleted virtual machine '{}': {}.", item.vm, item.reason)));
                 (Status::Succeeded, None)
             }
-            Err(error) => {
-                let failure = Failure::azure(format!("delete virtual machine '{}'", item.vm))(error);
+            Ok(false) => (Status::Skipped, None),
+            Err(failure) => {
                 (self.say)(Line::Error(&failure.to_string()));
                 (failure.status(), Some(failure.to_string()))
             }
@@ -63,9 +93,10 @@ impl Factory<'_> {
         LabResult { image: String::new(), vm: item.vm.clone(), lab: item.lab.clone(), status, reason: item.reason.clone(), error }
     }
 
-    /// Deletes the virtual machine that an image was captured from.
-    pub(super) async fn sweep_captured(&self, vm: &str, image: &str) -> LabResult {
-        self.sweep(&CleanUp { vm: vm.to_owned(), lab: self.lab.to_string(), reason: format!("it is captured as '{image}'") }).await
+    /// Deletes a virtual machine that is in this run's hands.
+    pub(super) async fn delete_held_vm(&self, vm: &str) -> Result<(), Failure> {
+        self.hold(vm).await?;
+        self.delete_vm(vm).await.map_err(Failure::azure(format!("delete virtual machine '{vm}'")))
     }
 
     pub(super) async fn delete_vm(&self, vm: &str) -> Result<(), arm::Error> {
