@@ -4,6 +4,7 @@
 //! `target/bench.json`; the goals are printed beside them and do not fail the run.
 
 mod emulator;
+mod factory;
 mod measure;
 mod template;
 
@@ -76,6 +77,7 @@ pub fn run() -> Result<()> {
     }
     figures.extend(overshoot(&task, &baseline)?);
     figures.extend(template::evaluation()?);
+    figures.extend(factory::run()?);
     print(&figures);
     let file = shell::target().join("bench.json");
     fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("failed to write {}", file.display()))
@@ -168,13 +170,13 @@ fn kilobytes(bytes: u64) -> f64 {
 }
 
 fn print(figures: &[Figure]) {
-    println!("\n{:<44} {:>10} {:>10} {:>7} {:>10}", "", "ours", "baseline", "ratio", "goal");
+    println!("\n{:<64} {:>10} {:>10} {:>7} {:>10}", "", "ours", "baseline", "ratio", "goal");
     for figure in figures {
         let optional = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
         let goal = figure.goal.map_or(String::new(), |goal| format!("{} {goal}", if figure.value <= goal { "≤" } else { "missed" }));
         let (name, unit) = (&figure.name, figure.unit);
         let (value, baseline, ratio) = (figure.value, optional(figure.baseline_value, 1), optional(figure.ratio, 2));
-        println!("{name:<44} {value:>7.1} {unit:<3} {baseline:>9} {ratio:>7} {goal:>10}");
+        println!("{name:<64} {value:>7.1} {unit:<3} {baseline:>9} {ratio:>7} {goal:>10}");
     }
     println!("\nbaseline: {BASELINE}");
 }

@@ -24,6 +24,11 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
+/// The native program that `cargo build --release` makes.
+pub fn dtl() -> PathBuf {
+    target().join("release").join(format!("dtl{}", std::env::consts::EXE_SUFFIX))
+}
+
 /// Runs a command to its end, its output shown. Anything but success is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", describe(command));

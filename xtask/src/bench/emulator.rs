@@ -23,17 +23,29 @@ pub struct Emulator {
 impl Emulator {
     /// Starts an emulator in which a deletion takes so many seconds.
     pub fn start(deletion_seconds: f64) -> Result<Self> {
-        let file = shell::target().join("bench/seed.json");
-        fs::write(&file, seed_json().to_string()).context("failed to write the seed")?;
-        let program = shell::target().join("release").join(format!("dtl{}", std::env::consts::EXE_SUFFIX));
-        let speed = super::DELETION_SECONDS / deletion_seconds;
-        let mut command = Command::new(program);
+        Self::serve("seed", &seed_json(), super::DELETION_SECONDS / deletion_seconds)
+    }
+
+    /// Starts an emulator with a seed of its own, written under this name.
+    pub fn serve(name: &str, resources: &Value, speed: f64) -> Result<Self> {
+        let file = shell::target().join(format!("bench/{name}.json"));
+        fs::write(&file, resources.to_string()).context("failed to write the seed")?;
+        let mut command = Command::new(shell::dtl());
         command.args(["emulator", "--listen", "127.0.0.1:0", "--speed", &speed.to_string(), "--seed"]).arg(&file);
         let mut process = command.stdout(Stdio::piped()).spawn().context("failed to start the emulator")?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().context("the emulator has no output")?).read_line(&mut line)?;
         let ready = serde_json::from_str(&line).with_context(|| format!("the emulator said '{}'", line.trim()))?;
         Ok(Self { process, ready })
+    }
+
+    /// Asks the control interface.
+    pub fn control(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let mut command = Command::new("node");
+        command.arg(shell::root().join("xtask/bench/control.js")).arg(method);
+        command.arg(format!("{}emulator/{path}", self.field("resourceManager"))).args(body.map(Value::to_string));
+        let output = shell::capture(command.env("NODE_EXTRA_CA_CERTS", self.field("caFile")))?;
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
     /// A field of the ready line.

@@ -63,9 +63,8 @@ fn template(count: u32) -> Result<PathBuf> {
 }
 
 fn evaluate(template: &PathBuf) -> Result<Duration> {
-    let program = shell::target().join("release/dtl");
     let started = Instant::now();
-    let output = Command::new(&program).args(["template", "evaluate"]).arg(template).output()?;
+    let output = Command::new(shell::dtl()).args(["template", "evaluate"]).arg(template).output()?;
     let time = started.elapsed();
     ensure!(output.status.success(), "{} failed:\n{}", template.display(), shell::text(&output));
     Ok(time)
