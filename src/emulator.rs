@@ -17,6 +17,7 @@ mod http;
 mod id;
 mod identity;
 mod journal;
+mod ledger;
 mod operation;
 mod page;
 mod provider;
@@ -26,6 +27,7 @@ mod router;
 mod seed;
 mod server;
 mod settings;
+mod state;
 mod store;
 mod throttle;
 mod tls;
@@ -44,6 +46,7 @@ use deployment::content::Contents;
 use identity::Identity;
 use seed::Seed;
 use settings::Settings;
+use state::{Meta, State};
 use world::World;
 
 /// How to start an emulator.
@@ -57,11 +60,13 @@ pub struct Options {
     pub speed: f64,
     /// Where to write the certificate authority's certificate (PEM); a temporary file without it.
     pub ca_file: Option<PathBuf>,
+    /// The file that keeps everything across restarts; in memory without it.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None, state: None }
     }
 }
 
@@ -126,6 +131,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The state file cannot be read or written.
+    #[error("failed to use the state file: {0}")]
+    State(String),
     /// The seed, or a file that it names, is wrong.
     #[error("failed to read the seed '{}': {problem}", path.display())]
     Seed {
@@ -142,6 +150,7 @@ pub struct Emulator {
     ready: Ready,
     world: Arc<World>,
     server: Option<JoinHandle<()>>,
+    writer: Option<std::thread::JoinHandle<()>>,
     // Keeps the authority's certificate when no file was asked for.
     _authority: Option<tempfile::TempPath>,
 }
@@ -152,20 +161,37 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
         return Err(Error::Speed(options.speed));
     }
     let seed = Seed::read(options.seed.as_deref())?;
+    let state = options.state.as_deref().map(State::open).transpose()?;
+    let loaded = state.as_ref().map(State::load).transpose()?.flatten();
+    let kept = loaded.as_ref().map(|loaded| loaded.meta.clone());
     let failed = |source| Error::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let tls = tls::make(address.ip())?;
-    let (ca_file, authority) = write_authority(options.ca_file, &tls.authority_pem)?;
+    let tls = tls::make(address.ip(), kept.as_ref().map(|kept| &kept.authority))?;
+    let (ca_file, authority) = write_authority(options.ca_file, &tls.authority.certificate)?;
     let base = format!("https://{}/", SocketAddr::new(reachable(address.ip()), address.port()));
-    let identity = Identity::new(&base, seed.identity_provider, seed.identities.clone())?;
-    let mut world = World::new(base, identity, Settings::new(options.speed), seed.page_size);
-    world.contents = Contents::trusting(tls.authority_pem);
+    // What was kept counts; a seed is for the first start only.
+    let (provider, identities, page_size) = match &kept {
+        Some(kept) => (kept.provider, kept.identities.clone(), kept.page_size),
+        None => (seed.identity_provider, seed.identities.clone(), seed.page_size),
+    };
+    let identity = Identity::new(&base, provider, identities.clone(), kept.as_ref().map(|kept| &kept.secrets))?;
+    let meta = Meta::new(tls.authority.clone(), identity.secrets(), identities, provider, page_size);
+    let mut world = World::new(base, identity, Settings::new(options.speed), page_size);
+    world.contents = Contents::trusting(tls.authority.certificate);
     let world = Arc::new(world);
-    let subscriptions = seed.plant(&world)?;
-    let ready = ready_line(&world, &ca_file, subscriptions);
+    if let Some(loaded) = loaded {
+        loaded.take_up(&world).await;
+    } else {
+        if state.is_some() {
+            world.ledger.open(1);
+        }
+        seed.plant(&world)?;
+    }
+    let writer = state.map(|state| state.keep(&world, &meta)).transpose()?;
+    let ready = ready_line(&world, &ca_file, seed::subscriptions(&world, &seed));
     let server = tokio::spawn(server::serve(world.clone(), listener, tls.server));
-    Ok(Emulator { ready, world, server: Some(server), _authority: authority })
+    Ok(Emulator { ready, world, server: Some(server), writer, _authority: authority })
 }
 
 /// Whoever listens on all addresses is reached on the loopback.
@@ -225,11 +251,17 @@ impl Emulator {
             // A server that panicked is gone as well.
             let _ = server.await;
         }
+        self.world.ledger.close();
+        if let Some(writer) = self.writer.take() {
+            // The file is free for the next emulator when its writer has ended.
+            let _ = tokio::task::spawn_blocking(|| writer.join()).await;
+        }
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.world.stop();
+        self.world.ledger.close();
     }
 }

@@ -13,3 +13,4 @@ mod machines;
 mod manners;
 mod seeds;
 mod sign_in;
+mod state;

@@ -70,7 +70,7 @@ impl Harness {
 
     /// An emulator with other options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None };
+        let mut options = Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None, state: None };
         change(&mut options);
         let emulator = emulator::start(options).await.expect("the emulator starts");
         let target = Target::emulator(emulator.ready()).expect("the seed has a subscription");

@@ -24,11 +24,20 @@ pub struct Arguments {
     /// Where to write the certificate (PEM) of the authority that clients must trust; without it a temporary file
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// Keep everything across restarts in this file; what it holds counts, a seed is for its first start; without it all is in memory
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Exit {
-    let options = Options { listen: arguments.listen, seed: arguments.seed, speed: arguments.speed, ca_file: arguments.ca_file };
+    let options = Options {
+        listen: arguments.listen,
+        seed: arguments.seed,
+        speed: arguments.speed,
+        ca_file: arguments.ca_file,
+        state: arguments.state,
+    };
     // Listened for before anyone can know that the emulator is there.
     let interrupted = interrupted();
     let emulator = match emulator::start(options).await {

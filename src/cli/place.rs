@@ -181,7 +181,7 @@ async fn find_target(arguments: &PlaceArguments) -> Result<(Target, Option<Emula
         On::Running(file) => Ok((Target::running_emulator(file).map_err(wrong)?, None)),
         On::Emulator => {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let options = emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, ca_file: None };
+            let options = emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, ca_file: None, state: None };
             let emulator = emulator::start(options).await.map_err(|error| fail(&error))?;
             Ok((Target::emulator(emulator.ready()).map_err(wrong)?, Some(emulator)))
         }

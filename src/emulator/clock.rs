@@ -18,13 +18,24 @@ pub struct Clock {
 impl Clock {
     /// The simulated time, in UTC.
     pub fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + Duration::milliseconds(self.offset_milliseconds.load(Ordering::Relaxed))
+        // Work that is taken up again lives in its own past until it has caught up.
+        OffsetDateTime::now_utc() + Duration::milliseconds(self.offset()) - super::ledger::credit()
+    }
+
+    /// How far it is ahead of the real time, in milliseconds.
+    pub fn offset(&self) -> i64 {
+        self.offset_milliseconds.load(Ordering::Relaxed)
+    }
+
+    /// Sets how far it is ahead.
+    pub fn set_offset(&self, milliseconds: i64) {
+        self.offset_milliseconds.store(milliseconds, Ordering::Relaxed);
     }
 
     /// Sets the clock, which then goes on.
     pub fn set(&self, now: OffsetDateTime) {
         let offset = (now - OffsetDateTime::now_utc()).whole_milliseconds();
-        self.offset_milliseconds.store(i64::try_from(offset).unwrap_or_default(), Ordering::Relaxed);
+        self.set_offset(i64::try_from(offset).unwrap_or_default());
     }
 }
 

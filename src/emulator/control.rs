@@ -75,30 +75,20 @@ fn change_settings(world: &World, request: &Request) -> Result<Reply, ApiError> 
     let (mut now, mut chaos) = (None, None);
     for (name, value) in body.as_object().into_iter().flatten() {
         match name.as_str() {
-            "throttling" => settings.throttling = value.as_bool().ok_or_else(|| invalid("'throttling' must be true or false"))?,
             "speed" => settings.set_speed(number(name, value)?).map_err(invalid)?,
-            "tokenLifetimeSeconds" => {
-                let seconds = value.as_i64().filter(|seconds| (0..=31_536_000).contains(seconds));
-                settings.token_lifetime_seconds = seconds.ok_or_else(|| invalid("'tokenLifetimeSeconds' must be a number of seconds"))?;
-            }
             "now" => {
                 let date = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
                 now = Some(date.ok_or_else(|| invalid("'now' must be a date such as 2026-11-20T00:00:00Z"))?);
             }
             "chaos" => chaos = Some((!value.is_null()).then(|| Chaos::read(value)).transpose().map_err(invalid)?),
-            "durations" => {
-                let durations = value.as_object().ok_or_else(|| invalid("'durations' must be an object"))?;
-                for (work, seconds) in durations {
-                    settings.set_duration(work, number(work, seconds)?).map_err(invalid)?;
-                }
-            }
-            other => return Err(invalid(format!("there is no setting '{other}'"))),
+            name => settings.change(name, value).map_err(invalid)?,
         }
     }
     *world.settings_mut() = settings;
     if let Some(now) = now {
         world.clock.set(now);
     }
+    world.ledger.settings();
     if let Some(chaos) = chaos {
         world.faults.set_chaos(chaos);
     }

@@ -16,6 +16,7 @@ use super::{
     http::{Reply, parse_object},
     id::Id,
     identity::Caller,
+    ledger,
     operation::{Operation, State},
     page,
     provision::{Applied, Put},
@@ -267,7 +268,7 @@ fn remove_soon(world: &Arc<World>, key: &str, operation: Arc<Operation>) {
     let (world, key) = (world.clone(), key.to_owned());
     world.clone().spawn(async move {
         let duration = world.settings().duration(Work::Deletion) / 20;
-        tokio::time::sleep(duration).await;
+        ledger::pause(duration).await;
         let _gate = world.gate();
         world.store.remove(&key);
         operation.finish(Ok(()));

@@ -1,9 +1,10 @@
 //! Azure's error envelope.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// An error as Azure Resource Manager answers it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,

@@ -32,7 +32,7 @@ pub const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 const CACHE_LIMIT: usize = 4096;
 
 /// An application, or a user, that may sign in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Application {
     /// Its client id; a user's, by which only the emulator knows it.
@@ -61,7 +61,7 @@ pub struct Application {
 }
 
 /// A federated identity credential.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Federated {
     /// The issuer; empty or `emulator` is the emulator's own.
@@ -71,7 +71,7 @@ pub struct Federated {
 }
 
 /// Who calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The application's id.
     pub client_id: String,
@@ -86,6 +86,8 @@ pub struct Signer {
     key_id: String,
     x: String,
     y: String,
+    /// The private key (PKCS #8), in Base64.
+    private: String,
 }
 
 impl std::fmt::Debug for Signer {
@@ -98,10 +100,22 @@ impl Signer {
     /// A new key on the curve P-256.
     pub fn generate() -> Result<Self, Error> {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|error| Error::Certificate(error.to_string()))?;
+        Self::new(&key)
+    }
+
+    /// The key of an earlier process.
+    fn restore(private: &str) -> Result<Self, Error> {
+        let der = BASE64_URL_SAFE_NO_PAD.decode(private).map_err(|error| Error::Certificate(error.to_string()))?;
+        Self::new(&rcgen::KeyPair::try_from(der).map_err(|error| Error::Certificate(error.to_string()))?)
+    }
+
+    fn new(key: &rcgen::KeyPair) -> Result<Self, Error> {
         let point = key.public_key_raw();
         let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(&point[1..33]), BASE64_URL_SAFE_NO_PAD.encode(&point[33..65]));
         let decoding = DecodingKey::from_ec_components(&x, &y).map_err(|error| Error::Certificate(error.to_string()))?;
-        Ok(Self { encoding: EncodingKey::from_ec_der(&key.serialize_der()), decoding, key_id: Uuid::new_v4().to_string(), x, y })
+        let der = key.serialize_der();
+        let key_id = Uuid::new_v5(&Uuid::NAMESPACE_OID, point).to_string();
+        Ok(Self { encoding: EncodingKey::from_ec_der(&der), decoding, key_id, x, y, private: BASE64_URL_SAFE_NO_PAD.encode(&der) })
     }
 
     /// Signs claims.
@@ -126,8 +140,18 @@ impl Signer {
     }
 }
 
+/// Secrets and keys, as they are kept for the next process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Secrets {
+    client_secret: String,
+    system_access_token: String,
+    tokens: String,
+    pipeline: String,
+}
+
 /// What the cloud says its authority is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Provider {
     /// Microsoft Entra ID.
     #[default]
@@ -168,8 +192,11 @@ struct AccessClaims {
 
 impl Identity {
     /// A tenant with the built-in application and those of the seed.
-    pub fn new(base: &str, provider: Provider, seeded: Vec<Application>) -> Result<Self, Error> {
-        let client_secret = format!("{}~{}", Uuid::new_v4().simple(), &Uuid::new_v4().simple().to_string()[..8]);
+    pub fn new(base: &str, provider: Provider, seeded: Vec<Application>, kept: Option<&Secrets>) -> Result<Self, Error> {
+        let fresh = || format!("{}~{}", Uuid::new_v4().simple(), &Uuid::new_v4().simple().to_string()[..8]);
+        let client_secret = kept.map_or_else(fresh, |kept| kept.client_secret.clone());
+        let fresh = || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let system_access_token = kept.map_or_else(fresh, |kept| kept.system_access_token.clone());
         let built_in = Application {
             client_id: CLIENT.into(),
             display_name: Some("emulator".into()),
@@ -182,15 +209,25 @@ impl Identity {
         };
         let applications = std::iter::once(built_in).chain(seeded);
         Ok(Self {
-            tokens: Signer::generate()?,
-            pipeline: Signer::generate()?,
-            system_access_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
+            tokens: kept.map_or_else(Signer::generate, |kept| Signer::restore(&kept.tokens))?,
+            pipeline: kept.map_or_else(Signer::generate, |kept| Signer::restore(&kept.pipeline))?,
+            system_access_token,
             client_secret,
             base: base.into(),
             provider,
             applications: applications.map(|application| (application.client_id.to_ascii_lowercase(), application)).collect(),
             verified: RwLock::default(),
         })
+    }
+
+    /// What the next process needs to be the same tenant.
+    pub fn secrets(&self) -> Secrets {
+        Secrets {
+            client_secret: self.client_secret.clone(),
+            system_access_token: self.system_access_token.clone(),
+            tokens: self.tokens.private.clone(),
+            pipeline: self.pipeline.private.clone(),
+        }
     }
 
     /// The application with this client id.

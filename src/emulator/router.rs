@@ -1,14 +1,21 @@
 //! From a request's path to whoever serves it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    compute, deployment, devtestlab,
+    compute,
+    deployment::{self, content},
+    devtestlab,
     error::ApiError,
     http::{Reply, Request},
     id::group_id,
+    ledger::Begun,
     operation::{Operation, State},
     provider, resources,
     throttle::{Kind, Throttle},
@@ -49,13 +56,49 @@ impl Target {
 pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
     let kind = Kind::of(&request.method);
     let mut left = Throttle::untouched(kind);
-    let serve = std::panic::AssertUnwindSafe(|| admit(world, request, &mut left).and_then(|call| route(world, &call)));
+    let serve = std::panic::AssertUnwindSafe(|| admit(world, request, &mut left).and_then(|call| change(world, &call)));
     // A fault of the emulator's own is one client's bad answer, not everybody's lost connection.
     let mut reply = std::panic::catch_unwind(serve).unwrap_or_else(|_| Err(internal_error())).unwrap_or_else(Reply::from);
     if request.path.to_ascii_lowercase().starts_with("/subscriptions") && !reply.headers.iter().any(|(name, _)| name == kind.header()) {
         reply.headers.push((kind.header().into(), left.to_string()));
     }
     reply
+}
+
+/// Routes a request; what one that may change something changes is known to be its work.
+fn change(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
+    if matches!(call.method(), "GET" | "HEAD") {
+        return route(world, call);
+    }
+    let request = call.request;
+    let begun = || Begun {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        headers: request.headers.iter().filter(|(name, _)| name != "authorization").cloned().collect(),
+        body: String::from_utf8_lossy(&request.body).into_owned(),
+        caller: call.caller.clone(),
+        root: call.root.clone(),
+        at: OffsetDateTime::now_utc(),
+        operations: Vec::new(),
+    };
+    world.ledger.serve(begun, Duration::ZERO, || route(world, call))
+}
+
+/// Serves a request of an earlier process once more, of whose work's time `credit` has passed.
+pub async fn serve_again(world: &Arc<World>, begun: Begun, credit: Duration) -> Result<(), ApiError> {
+    let request = Request {
+        method: begun.method.clone(),
+        path: begun.path.clone(),
+        query: begun.query.clone(),
+        headers: begun.headers.clone(),
+        body: begun.body.clone().into_bytes(),
+    };
+    content::fetch_for(world, &request).await;
+    let api_version = request.parameter("api-version").unwrap_or_default();
+    let call = Call { request: &request, caller: begun.caller.clone(), api_version, root: begun.root.clone() };
+    let serve = std::panic::AssertUnwindSafe(|| world.ledger.serve(|| begun, credit, || route(world, &call)));
+    std::panic::catch_unwind(serve).unwrap_or_else(|_| Err(internal_error())).map(drop)
 }
 
 fn internal_error() -> ApiError {

@@ -119,12 +119,12 @@ impl Seed {
         }
     }
 
-    /// Puts everything in place and tells what a client can work with.
-    pub fn plant(&self, world: &World) -> Result<Vec<ReadySubscription>, Error> {
-        self.subscriptions.iter().map(|subscription| self.plant_subscription(world, subscription)).collect()
+    /// Puts everything in place.
+    pub fn plant(&self, world: &World) -> Result<(), Error> {
+        self.subscriptions.iter().try_for_each(|subscription| self.plant_subscription(world, subscription))
     }
 
-    fn plant_subscription(&self, world: &World, subscription: &Subscription) -> Result<ReadySubscription, Error> {
+    fn plant_subscription(&self, world: &World, subscription: &Subscription) -> Result<(), Error> {
         let id = &subscription.id;
         add_subscription(world, id, subscription.display_name.as_deref().unwrap_or("Emulated subscription"));
         for group in &subscription.resource_groups {
@@ -136,9 +136,7 @@ impl Seed {
         for group in &subscription.resource_groups {
             group.resources.iter().try_for_each(|resource| plant_resource(world, resource, &group.location))?;
         }
-        let labs = world.store.of_type(id, "Microsoft.DevTestLab/labs");
-        let labs = labs.iter().filter_map(|lab| proper_lab_id(lab)).collect();
-        Ok(ReadySubscription { subscription_id: id.clone(), labs })
+        Ok(())
     }
 
     fn plant_lab(&self, world: &World, id: &Id, location: &str, lab: &Lab) -> Result<(), Error> {
@@ -174,6 +172,19 @@ impl Seed {
                 .map_or_else(|| Ok(Vec::new()), |folder| read_environments(&self.folder.join(folder)))?,
         })
     }
+}
+
+/// What a client can work with; what the seed names comes first, in its order.
+pub fn subscriptions(world: &World, seed: &Seed) -> Vec<ReadySubscription> {
+    let of = |subscription: &Resource| {
+        let id = subscription.body["subscriptionId"].as_str()?.to_owned();
+        let labs = world.store.of_type(&id, "Microsoft.DevTestLab/labs");
+        Some(ReadySubscription { labs: labs.iter().filter_map(|lab| proper_lab_id(lab)).collect(), subscription_id: id })
+    };
+    let mut all: Vec<_> = world.store.members("/subscriptions").iter().filter_map(|subscription| of(subscription)).collect();
+    let place = |one: &ReadySubscription| seed.subscriptions.iter().position(|other| other.id.eq_ignore_ascii_case(&one.subscription_id));
+    all.sort_by_key(|one| place(one).unwrap_or(usize::MAX));
+    all
 }
 
 /// The lab's id with the casing that people write.

@@ -116,6 +116,10 @@ async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result
             identity::endpoints::serve(&world, &request).unwrap_or_else(|| router::serve(&world, &request))
         }
     };
+    // No answer tells of what might be lost.
+    if world.ledger.written().await.is_err() {
+        reply = ApiError::new(500, "InternalServerError", "The emulator's state file cannot be written.").into();
+    }
     if effect.cut == Cut::After {
         return Err(Closed);
     }

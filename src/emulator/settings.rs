@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Map, Value};
+
 /// What takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
@@ -50,6 +52,8 @@ pub struct Settings {
     pub throttling: bool,
     /// How long tokens live, in seconds.
     pub token_lifetime_seconds: i64,
+    /// What was changed since the start, besides the speed, in the contract's words: this outlives the process.
+    pub changed: Map<String, Value>,
     durations: BTreeMap<Work, f64>,
 }
 
@@ -60,6 +64,7 @@ impl Settings {
             speed,
             throttling: false,
             token_lifetime_seconds: 3600,
+            changed: Map::new(),
             durations: WORK.iter().map(|(_, work, seconds)| (*work, *seconds)).collect(),
         }
     }
@@ -85,6 +90,38 @@ impl Settings {
         }
         self.durations.insert(*work, seconds);
         Ok(())
+    }
+
+    /// Takes any of `throttling`, `tokenLifetimeSeconds` and `durations`, or says what is wrong.
+    pub fn change(&mut self, name: &str, value: &Value) -> Result<(), String> {
+        match name {
+            "throttling" => self.throttling = value.as_bool().ok_or("'throttling' must be true or false")?,
+            "tokenLifetimeSeconds" => {
+                let seconds = value.as_i64().filter(|seconds| (0..=31_536_000).contains(seconds));
+                self.token_lifetime_seconds = seconds.ok_or("'tokenLifetimeSeconds' must be a number of seconds")?;
+            }
+            "durations" => {
+                for (work, seconds) in value.as_object().ok_or("'durations' must be an object")? {
+                    self.set_duration(work, seconds.as_f64().ok_or_else(|| format!("'{work}' must be a number"))?)?;
+                }
+                let all = self.changed.entry(name).or_insert_with(|| Value::Object(Map::new()));
+                if let (Value::Object(all), Value::Object(given)) = (all, value) {
+                    all.extend(given.clone());
+                }
+                return Ok(());
+            }
+            other => return Err(format!("there is no setting '{other}'")),
+        }
+        self.changed.insert(name.to_owned(), value.clone());
+        Ok(())
+    }
+
+    /// Takes what was changed in an earlier process.
+    pub fn apply(&mut self, changed: &Map<String, Value>) {
+        for (name, value) in changed {
+            // It was taken once; what a later version no longer knows has no meaning any more.
+            let _ = self.change(name, value);
+        }
     }
 
     /// Sets the speed.

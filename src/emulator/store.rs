@@ -1,7 +1,7 @@
 //! All resources, ordered by id, with an index by type.
 //!
 //! Ids compare in lower case. A collection's members and everything below a resource are ranges of the ordered map, so that nothing
-//! is found by looking at everything.
+//! is found by looking at everything. Every change is noted in the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,7 +12,10 @@ use std::{
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::id::scope_part;
+use super::{
+    id::scope_part,
+    ledger::{Ledger, Pending},
+};
 
 /// A resource.
 #[derive(Clone, Debug)]
@@ -93,6 +96,9 @@ impl Resource {
     }
 }
 
+/// An id, and the resource that it names now.
+pub type Changed = (Arc<str>, Option<Arc<Resource>>);
+
 #[derive(Debug, Default)]
 struct Inner {
     by_key: BTreeMap<Arc<str>, Arc<Resource>>,
@@ -103,9 +109,23 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct Store {
     inner: RwLock<Inner>,
+    ledger: Arc<Ledger>,
 }
 
 impl Store {
+    /// An empty store that notes what changes.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { inner: RwLock::default(), ledger }
+    }
+
+    /// What is to be written: everything noted, with the resources as they are at that moment.
+    pub fn changed(&self, take: impl FnOnce() -> Pending) -> (Pending, Vec<Changed>) {
+        let inner = self.read();
+        let pending = take();
+        let resources = pending.resources.iter().map(|key| (key.clone(), inner.by_key.get(key).cloned())).collect();
+        (pending, resources)
+    }
+
     /// The resource with this id, in whatever case.
     pub fn get(&self, id: &str) -> Option<Arc<Resource>> {
         let inner = self.read();
@@ -125,6 +145,7 @@ impl Store {
     pub fn put(&self, resource: Resource) -> Arc<Resource> {
         let resource = Arc::new(resource);
         let mut inner = self.write();
+        self.ledger.resource(&resource.key, inner.by_key.get(&resource.key));
         inner.by_type.entry(type_key(&resource)).or_default().insert(resource.key.clone());
         inner.by_key.insert(resource.key.clone(), resource.clone());
         resource
@@ -134,6 +155,7 @@ impl Store {
     pub fn update(&self, id: &str, change: impl FnOnce(&mut Resource)) -> Option<Arc<Resource>> {
         let mut inner = self.write();
         let slot = inner.by_key.get_mut(id.to_ascii_lowercase().as_str())?;
+        self.ledger.resource(&slot.key.clone(), Some(slot));
         change(Arc::make_mut(slot));
         Some(slot.clone())
     }
@@ -142,6 +164,7 @@ impl Store {
     pub fn remove(&self, id: &str) -> Option<Arc<Resource>> {
         let mut inner = self.write();
         let resource = inner.by_key.remove(id.to_ascii_lowercase().as_str())?;
+        self.ledger.resource(&resource.key, Some(&resource));
         if let Some(keys) = inner.by_type.get_mut(&type_key(&resource)) {
             keys.remove(&resource.key);
         }
@@ -163,7 +186,25 @@ impl Store {
     /// The members of a collection: ids of the form `{collection}/{name}` and no deeper.
     pub fn members(&self, collection: &str) -> Vec<Arc<Resource>> {
         let prefix = format!("{}/", collection.to_ascii_lowercase());
-        self.below(&prefix).into_iter().filter(|resource| !resource.key[prefix.len()..].contains('/')).collect()
+        let inner = self.read();
+        let mut members = Vec::new();
+        let mut from: Arc<str> = prefix.as_str().into();
+        loop {
+            let next = inner.by_key.range((Bound::Included(from.clone()), Bound::Unbounded));
+            let mut deeper = None;
+            for (key, resource) in next.take_while(|(key, _)| key.starts_with(&*prefix)) {
+                match key[prefix.len()..].find('/') {
+                    None => members.push(resource.clone()),
+                    Some(end) => {
+                        deeper = Some(&key[..prefix.len() + end]);
+                        break;
+                    }
+                }
+            }
+            // What lies below a member is passed over in one step: '0' is what follows '/'.
+            let Some(member) = deeper else { return members };
+            from = format!("{member}0").into();
+        }
     }
 
     /// All resources of a type in a subscription.
@@ -207,11 +248,15 @@ mod tests {
         store.put(resource("/subscriptions/s/a/l/B/c", "A/l/B"));
         store.put(resource("/subscriptions/s/a/l/b/c/d/e", "A/l/b/d"));
         store.put(resource("/subscriptions/s/a/l/bb/x", "A/l/bb"));
+        store.put(resource("/subscriptions/s/a/l/b/d", "A/l/B"));
+        store.put(resource("/subscriptions/s/a/l/b/c-1", "A/l/B"));
         assert!(store.contains("/SUBSCRIPTIONS/s/A/l"));
-        assert_eq!(store.members("/subscriptions/s/A/L/b").len(), 1);
-        assert_eq!(store.below("/subscriptions/s/a/l/").len(), 3);
-        assert_eq!(store.of_type("S", "a/L/b").len(), 1);
+        let names: Vec<_> =
+            store.members("/subscriptions/s/A/L/b").iter().map(|member| member.key.rsplit('/').next().map(str::to_owned)).collect();
+        assert_eq!(names, [Some("c".to_owned()), Some("c-1".into()), Some("d".into())]);
+        assert_eq!(store.below("/subscriptions/s/a/l/").len(), 5);
+        assert_eq!(store.of_type("S", "a/L/b").len(), 3);
         assert!(store.remove("/subscriptions/s/a/l/b/C").is_some());
-        assert!(store.of_type("s", "A/l/b").is_empty());
+        assert_eq!(store.of_type("s", "A/l/b").len(), 2);
     }
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::Error;
@@ -14,19 +15,38 @@ use super::Error;
 pub struct Tls {
     /// The configuration of the listener.
     pub server: Arc<ServerConfig>,
-    /// The authority's certificate (PEM).
-    pub authority_pem: String,
+    /// The authority.
+    pub authority: Authority,
 }
 
-/// Makes an authority and a certificate for 127.0.0.1, `::1`, localhost and the address listened on.
-pub fn make(address: IpAddr) -> Result<Tls, Error> {
+/// A certificate authority, as it is kept for the next process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Authority {
+    /// Its certificate (PEM).
+    pub certificate: String,
+    /// Its private key (PEM).
+    key: String,
+    #[serde(with = "time::serde::rfc3339")]
+    made_at: OffsetDateTime,
+}
+
+/// For how long a kept authority is taken: its certificate is good for 365 days.
+const TAKEN: Duration = Duration::days(300);
+
+/// Makes an authority, or takes the one of an earlier process, and a certificate for 127.0.0.1, `::1`, localhost and the address listened
+/// on.
+pub fn make(address: IpAddr, kept: Option<&Authority>) -> Result<Tls, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Certificate(error.to_string());
-    let authority_key = KeyPair::generate().map_err(|error| failed(&error))?;
+    let now = OffsetDateTime::now_utc();
+    let kept = kept.filter(|kept| now - kept.made_at < TAKEN);
+    let authority_key = kept.map_or_else(KeyPair::generate, |kept| KeyPair::from_pem(&kept.key)).map_err(|error| failed(&error))?;
     let mut authority = base_parameters("dtl emulator certificate authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-    let certificate = authority.self_signed(&authority_key).map_err(|error| failed(&error))?;
-    let authority_pem = certificate.pem();
+    let signed = authority.self_signed(&authority_key).map_err(|error| failed(&error))?;
+    // Name and key are the same, so that whoever trusts the kept certificate trusts what is signed here.
+    let kept = kept.cloned();
+    let kept = kept.unwrap_or_else(|| Authority { certificate: signed.pem(), key: authority_key.serialize_pem(), made_at: now });
 
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
     let issuer = Issuer::new(authority, authority_key);
@@ -40,7 +60,7 @@ pub fn make(address: IpAddr) -> Result<Tls, Error> {
         .with_single_cert(vec![leaf.der().clone()], key)
         .map_err(|error| failed(&error))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls { server: Arc::new(server), authority_pem })
+    Ok(Tls { server: Arc::new(server), authority: kept })
 }
 
 fn base_parameters(name: &str) -> CertificateParams {

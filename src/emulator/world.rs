@@ -16,6 +16,7 @@ use super::{
     http::Request,
     identity::{Caller, Identity},
     journal::Journal,
+    ledger::{self, Ledger},
     operation::{Operation, Operations},
     settings::{Settings, Work},
     store::{Resource, Store},
@@ -29,6 +30,8 @@ pub struct World {
     pub base: String,
     /// The simulated clock.
     pub clock: Clock,
+    /// What is to be written, and what is being done.
+    pub ledger: Arc<Ledger>,
     /// All resources.
     pub store: Store,
     /// All long-running operations.
@@ -54,11 +57,13 @@ pub struct World {
 impl World {
     /// An empty cloud.
     pub fn new(base: String, identity: Identity, settings: Settings, page_size: usize) -> Self {
+        let ledger = Arc::new(Ledger::default());
         Self {
             base,
             clock: Clock::default(),
-            store: Store::default(),
-            operations: Operations::default(),
+            store: Store::new(ledger.clone()),
+            operations: Operations::new(ledger.clone()),
+            ledger,
             faults: Faults::default(),
             journal: Journal::default(),
             throttle: Throttle::default(),
@@ -105,6 +110,7 @@ impl World {
     /// Lets work go on in the background until it ends or the emulator stops.
     pub fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let mut stop = self.stop.subscribe();
+        let work = self.ledger.carry(work);
         tokio::spawn(async move {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
@@ -130,14 +136,14 @@ impl World {
     /// Waits as long as a piece of work takes.
     pub async fn work(&self, work: Work) {
         let duration = self.settings().duration(work);
-        tokio::time::sleep(duration).await;
+        ledger::pause(duration).await;
     }
 
     /// Waits as long as the making of `id` takes, and tells what becomes of it: `None` when all goes well.
     pub async fn provisioning(&self, id: &str, duration: Duration) -> Option<Outcome> {
-        tokio::time::sleep(duration).await;
+        ledger::pause(duration).await;
         let outcome = self.faults.provisioning(id)?;
-        tokio::time::sleep(outcome.delay).await;
+        ledger::pause(outcome.delay).await;
         (!outcome.state.eq_ignore_ascii_case("Succeeded")).then_some(outcome)
     }
 

@@ -13,6 +13,7 @@ use crate::emulator::{
     error::ApiError,
     http::{Reply, parse_object},
     id::Id,
+    ledger,
     operation::State,
     page,
     provision::{self, Applied, Put, properties},
@@ -253,7 +254,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Resu
     world.spawn(async move {
         match seconds {
             None => background.work(Work::Deletion).await,
-            Some(_) => tokio::time::sleep(record_duration(&background)).await,
+            Some(_) => ledger::pause(record_duration(&background)).await,
         }
         let _gate = background.gate();
         background.store.remove(&key);

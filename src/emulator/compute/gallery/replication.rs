@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::normalized;
 use crate::emulator::{
     error::ApiError,
+    ledger,
     operation::{Operation, State},
     resources::region_name,
     settings::Work,
@@ -96,7 +97,7 @@ pub async fn run(world: Arc<World>, key: Arc<str>, operation: Arc<Operation>) {
 /// Lets a region's progress grow; false when the version is gone meanwhile.
 async fn fill(world: &World, key: &str, index: usize, duration: Duration) -> bool {
     for step in 1..=STEPS {
-        tokio::time::sleep(duration / STEPS).await;
+        ledger::pause(duration / STEPS).await;
         let percent = 100 * step / STEPS;
         if !set(world, key, index, |entry| entry["progress"] = json!(percent.min(99))) {
             return false;
