@@ -1,5 +1,6 @@
 //! The image factory against the emulator in process.
 
+mod page;
 mod survival;
 
 use std::{fs, path::Path, time::Duration};
