@@ -5,6 +5,7 @@
 //! goes on in workflows that the world keeps until it stops.
 #![allow(clippy::disallowed_methods, reason = "the emulator is native only: clock and files are real here")]
 
+mod blobs;
 mod clock;
 mod compute;
 mod control;
@@ -28,6 +29,7 @@ mod seed;
 mod server;
 mod settings;
 mod state;
+mod storage;
 mod store;
 mod throttle;
 mod tls;
@@ -62,11 +64,13 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// The file that keeps everything across restarts; in memory without it.
     pub state: Option<PathBuf>,
+    /// Where Azurite is installed ([`find_azurite`]): storage accounts then hold blobs.
+    pub azurite: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None, state: None }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None, state: None, azurite: None }
     }
 }
 
@@ -94,6 +98,9 @@ pub struct Ready {
     pub subscriptions: Vec<ReadySubscription>,
     /// The process's id.
     pub pid: u32,
+    /// The URL below which storage accounts have their blobs, with a trailing slash; absent without blobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob_endpoint: Option<String>,
 }
 
 /// A subscription of the ready line.
@@ -134,6 +141,9 @@ pub enum Error {
     /// The state file cannot be read or written.
     #[error("failed to use the state file: {0}")]
     State(String),
+    /// Azurite, which keeps the blobs, could not be started.
+    #[error("failed to start Azurite for the blobs: {0}")]
+    Azurite(String),
     /// The seed, or a file that it names, is wrong.
     #[error("failed to read the seed '{}': {problem}", path.display())]
     Seed {
@@ -149,7 +159,7 @@ pub enum Error {
 pub struct Emulator {
     ready: Ready,
     world: Arc<World>,
-    server: Option<JoinHandle<()>>,
+    servers: Vec<JoinHandle<()>>,
     writer: Option<std::thread::JoinHandle<()>>,
     // Keeps the authority's certificate when no file was asked for.
     _authority: Option<tempfile::TempPath>,
@@ -159,6 +169,9 @@ pub struct Emulator {
 pub async fn start(options: Options) -> Result<Emulator, Error> {
     if !(options.speed.is_finite() && options.speed > 0.0) {
         return Err(Error::Speed(options.speed));
+    }
+    if options.azurite.is_some() && options.state.is_some() {
+        return Err(Error::Azurite("blobs are in memory only and cannot be kept in a state file: leave one of the two out".into()));
     }
     let seed = Seed::read(options.seed.as_deref())?;
     let state = options.state.as_deref().map(State::open).transpose()?;
@@ -177,7 +190,12 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     };
     let identity = Identity::new(&base, provider, identities.clone(), kept.as_ref().map(|kept| &kept.secrets))?;
     let meta = Meta::new(tls.authority.clone(), identity.secrets(), identities, provider, page_size);
-    let mut world = World::new(base, identity, Settings::new(options.speed), page_size);
+    let front = match &options.azurite {
+        Some(azurite) => Some(start_blobs(azurite, address.ip(), &ca_file).await?),
+        None => None,
+    };
+    let (blobs, front) = front.unzip();
+    let mut world = World::new(base, identity, Settings::new(options.speed), page_size, blobs);
     world.contents = Contents::trusting(tls.authority.certificate);
     let world = Arc::new(world);
     if let Some(loaded) = loaded {
@@ -190,8 +208,29 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     }
     let writer = state.map(|state| state.keep(&world, &meta)).transpose()?;
     let ready = ready_line(&world, &ca_file, seed::subscriptions(&world, &seed));
-    let server = tokio::spawn(server::serve(world.clone(), listener, tls.server));
-    Ok(Emulator { ready, world, server: Some(server), writer, _authority: authority })
+    let mut servers = Vec::new();
+    if let Some(front) = front {
+        servers.push(tokio::spawn(server::serve(world.clone(), front, tls.server.clone(), blobs::front::respond)));
+    }
+    servers.push(tokio::spawn(server::serve(world.clone(), listener, tls.server, server::respond)));
+    Ok(Emulator { ready, world, servers, writer, _authority: authority })
+}
+
+/// Where Azurite is installed: in the `node_modules` of this folder or of the program's, or of one above them.
+pub fn find_azurite() -> Result<PathBuf, Error> {
+    let program = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+    let folders: Vec<PathBuf> = std::env::current_dir().ok().into_iter().chain(program).collect();
+    blobs::find(&folders)
+}
+
+/// Azurite, and the listener in front of it.
+async fn start_blobs(azurite: &std::path::Path, ip: IpAddr, ca_file: &std::path::Path) -> Result<(Arc<blobs::Blobs>, TcpListener), Error> {
+    let address = SocketAddr::new(ip, 0);
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = SocketAddr::new(reachable(ip), listener.local_addr().map_err(failed)?.port());
+    let blobs = blobs::Blobs::start(azurite, format!("https://{address}/"), ca_file).await?;
+    Ok((Arc::new(blobs), listener))
 }
 
 /// Whoever listens on all addresses is reached on the loopback.
@@ -230,6 +269,7 @@ fn ready_line(world: &World, ca_file: &std::path::Path, subscriptions: Vec<Ready
         system_access_token: world.identity.system_access_token.clone(),
         subscriptions,
         pid: std::process::id(),
+        blob_endpoint: world.blobs.as_ref().map(|blobs| blobs.endpoint.clone()),
     }
 }
 
@@ -247,7 +287,7 @@ impl Emulator {
     /// Stops it and waits until its port is free.
     pub async fn stop(mut self) {
         self.world.stop();
-        if let Some(server) = self.server.take() {
+        for server in std::mem::take(&mut self.servers) {
             // A server that panicked is gone as well.
             let _ = server.await;
         }
@@ -255,6 +295,9 @@ impl Emulator {
         if let Some(writer) = self.writer.take() {
             // The file is free for the next emulator when its writer has ended.
             let _ = tokio::task::spawn_blocking(|| writer.join()).await;
+        }
+        if let Some(blobs) = &self.world.blobs {
+            blobs.stop().await;
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "bodies written in place read better without a reference")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+mod blobs;
 mod chance;
 mod client;
 mod deployments;

@@ -68,9 +68,25 @@ impl Harness {
         Self::with(|options| options.seed = Some(file)).await
     }
 
+    /// An emulator whose storage accounts hold blobs, by Azurite; none where that is not installed, which is said.
+    #[allow(clippy::print_stderr, reason = "a test that skips says why")]
+    pub async fn with_blobs(change: impl FnOnce(&mut Options)) -> Option<Self> {
+        let azurite = project("node_modules/azurite");
+        if !azurite.is_dir() {
+            eprintln!("skipped: Azurite is not there; `npm ci` installs it");
+            return None;
+        }
+        let harness = Self::with(|options| {
+            change(options);
+            options.azurite = Some(azurite);
+        });
+        Some(harness.await)
+    }
+
     /// An emulator with other options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None, state: None };
+        let mut options =
+            Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None, state: None, azurite: None };
         change(&mut options);
         let emulator = emulator::start(options).await.expect("the emulator starts");
         let target = Target::emulator(emulator.ready()).expect("the seed has a subscription");
@@ -208,6 +224,26 @@ impl Harness {
         let status = response.status().as_u16();
         let bytes = response.bytes().await.expect("the whole answer");
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// POSTs an action and waits until the operation at its `Location` has ended; returns its result.
+    pub async fn operate(&self, path: &str, api_version: &str, body: &Value) -> Value {
+        let token = token(&self.target, &self.transport).await;
+        let url = format!("{}{}?api-version={api_version}", self.target.resource_manager, path.trim_start_matches('/'));
+        let client = self.transport.client();
+        let mut response = client.post(url).bearer_auth(&token).json(body).send().await.expect("the emulator answers");
+        for _ in 0..500 {
+            let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let status = response.status().as_u16();
+            let (202, Some(location)) = (status, location) else {
+                let bytes = response.bytes().await.expect("the whole answer");
+                assert_eq!(status, 200, "POST {path}: {}", String::from_utf8_lossy(&bytes));
+                return serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            };
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            response = client.get(location).bearer_auth(&token).send().await.expect("the emulator answers");
+        }
+        panic!("POST {path} does not end");
     }
 
     async fn control(&self, method: reqwest::Method, what: &str, body: Option<&Value>) -> Value {

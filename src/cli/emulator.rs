@@ -27,16 +27,27 @@ pub struct Arguments {
     /// Keep everything across restarts in this file; what it holds counts, a seed is for its first start; without it all is in memory
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Give storage accounts blobs: starts Azurite, which `npm ci` installs
+    #[arg(long)]
+    blobs: bool,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Exit {
+    let azurite = match arguments.blobs.then(emulator::find_azurite).transpose() {
+        Ok(azurite) => azurite,
+        Err(error) => {
+            complain(&error);
+            return Exit::Failure;
+        }
+    };
     let options = Options {
         listen: arguments.listen,
         seed: arguments.seed,
         speed: arguments.speed,
         ca_file: arguments.ca_file,
         state: arguments.state,
+        azurite,
     };
     // Listened for before anyone can know that the emulator is there.
     let interrupted = interrupted();

@@ -59,6 +59,9 @@ pub struct PlaceArguments {
     /// Divide every simulated duration of the emulator that is started by N
     #[arg(long, value_name = "N", default_value_t = 60.0, value_parser = speed, help_heading = "Where to run")]
     pub speed: f64,
+    /// Give the storage accounts of the emulator that is started blobs, by Azurite, which `npm ci` installs
+    #[arg(long, help_heading = "Where to run")]
+    pub blobs: bool,
     /// How the service connection signs in
     #[arg(long, value_enum, value_name = "SCHEME", default_value_t, help_heading = "Where to run")]
     pub sign_in: Scheme,
@@ -181,7 +184,9 @@ async fn find_target(arguments: &PlaceArguments) -> Result<(Target, Option<Emula
         On::Running(file) => Ok((Target::running_emulator(file).map_err(wrong)?, None)),
         On::Emulator => {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let options = emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, ca_file: None, state: None };
+            let azurite = arguments.blobs.then(emulator::find_azurite).transpose().map_err(|error| fail(&error))?;
+            let options =
+                emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, ca_file: None, state: None, azurite };
             let emulator = emulator::start(options).await.map_err(|error| fail(&error))?;
             Ok((Target::emulator(emulator.ready()).map_err(wrong)?, Some(emulator)))
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     compute, deployment, devtestlab, error::ApiError, http::Reply, id::Id, identity::Caller, operation::Operation, provider, resources,
-    store::Resource, world::World,
+    storage, store::Resource, world::World,
 };
 
 /// What a resource is made from.
@@ -45,6 +45,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     match put.id.namespace.to_ascii_lowercase().as_str() {
         "microsoft.devtestlab" => devtestlab::put(world, put),
         "microsoft.compute" => compute::put(world, put),
+        "microsoft.storage" => storage::put(world, put),
         "microsoft.resources" if put.id.type_name().eq_ignore_ascii_case("Microsoft.Resources/deployments") => deployment::put(world, put),
         _ => resources::generic::put(world, put),
     }

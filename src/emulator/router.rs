@@ -17,7 +17,7 @@ use super::{
     id::group_id,
     ledger::Begun,
     operation::{Operation, State},
-    provider, resources,
+    provider, resources, storage,
     throttle::{Kind, Throttle},
     world::{Call, World},
 };
@@ -194,6 +194,7 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
         "microsoft.devtestlab" => devtestlab::serve(world, call, &target),
         "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target.scope(), rest),
         "microsoft.compute" => compute::serve(world, call, &target),
+        "microsoft.storage" => storage::serve(world, call, &target),
         _ => resources::generic::serve(world, call, &target),
     }
 }

@@ -18,6 +18,7 @@ use super::{
     identity::{Application, Provider},
     provider,
     resources::{add_subscription, generic, group},
+    storage,
     store::Resource,
     world::World,
 };
@@ -228,10 +229,13 @@ fn plant_resource(world: &World, given: &Value, location: &str) -> Result<(), Er
         }
     }
     if !in_lab && let Some(properties) = resource.body["properties"].as_object_mut() {
-        generic::complete(&id, given, properties);
+        generic::complete(world, &id, given, properties);
     }
     let is_machine = resource.type_name == "Microsoft.DevTestLab/labs/virtualMachines";
-    world.store.put(resource);
+    let resource = world.store.put(resource);
+    if id.is(storage::ACCOUNTS) {
+        storage::open(world, &resource);
+    }
     if is_machine {
         virtual_machine::complete_seeded(world, &id);
     }

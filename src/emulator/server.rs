@@ -6,7 +6,7 @@ use futures::stream;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Response, StatusCode,
-    body::{Bytes, Frame, Incoming},
+    body::{Body, Bytes, Frame, Incoming},
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -32,7 +32,12 @@ const BODY_LIMIT: usize = 4 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves connections until the emulator stops.
-pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+pub async fn serve<F, R, B>(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, respond: F)
+where
+    F: Fn(Arc<World>, hyper::Request<Incoming>) -> R + Copy + Send + 'static,
+    R: Future<Output = Result<Response<B>, Closed>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -40,7 +45,7 @@ pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::Se
             () = world.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(world.clone(), acceptor.clone(), stream, peer));
+                    connections.spawn(connection(world.clone(), acceptor.clone(), (stream, peer), respond));
                 }
                 // Out of file descriptors, most likely: connections that end give some back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -56,7 +61,12 @@ pub async fn serve(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::Se
     }
 }
 
-async fn connection(world: Arc<World>, acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+async fn connection<F, R, B>(world: Arc<World>, acceptor: TlsAcceptor, (stream, peer): (TcpStream, SocketAddr), respond: F)
+where
+    F: Fn(Arc<World>, hyper::Request<Incoming>) -> R + Copy + Send + 'static,
+    R: Future<Output = Result<Response<B>, Closed>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     // Small answers must not wait for one another.
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
@@ -80,12 +90,13 @@ async fn connection(world: Arc<World>, acceptor: TlsAcceptor, stream: TcpStream,
 /// A fault wants the connection closed: hyper drops it when the service, or the body of an answer, fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on demand")]
-struct Closed;
+pub struct Closed;
 
 /// The body of an answer.
-type Body = UnsyncBoxBody<Bytes, Closed>;
+type Answer = UnsyncBoxBody<Bytes, Closed>;
 
-async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result<Response<Body>, Closed> {
+/// Serves a request to the resource manager, to sign-in or to the control interface.
+pub async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result<Response<Answer>, Closed> {
     let arrived = world.clock.now();
     let (request, problem) = match read(request).await {
         Ok(request) => (request, None),
@@ -130,7 +141,7 @@ async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Result
 }
 
 /// The same answer, of which the second half of the body never comes.
-async fn truncated(response: Response<Body>) -> Response<Body> {
+async fn truncated(response: Response<Answer>) -> Response<Answer> {
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -196,7 +207,7 @@ fn add_common_headers(request: &Request, reply: &mut Reply) {
     }
 }
 
-fn response(reply: Reply) -> Response<Body> {
+fn response(reply: Reply) -> Response<Answer> {
     let has_body = reply.body.is_some();
     let body = Full::new(Bytes::from(reply.body.unwrap_or_default())).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());

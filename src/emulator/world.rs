@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
+    blobs::Blobs,
     clock::Clock,
     deployment::content::Contents,
     faults::{Faults, Outcome},
@@ -48,6 +49,8 @@ pub struct World {
     pub contents: Contents,
     /// How many items a page of a list holds.
     pub page_size: usize,
+    /// Azurite, when there are blobs.
+    pub blobs: Option<Arc<Blobs>>,
     settings: RwLock<Settings>,
     gate: Mutex<()>,
     unknown_routes: Mutex<Vec<String>>,
@@ -56,7 +59,7 @@ pub struct World {
 
 impl World {
     /// An empty cloud.
-    pub fn new(base: String, identity: Identity, settings: Settings, page_size: usize) -> Self {
+    pub fn new(base: String, identity: Identity, settings: Settings, page_size: usize, blobs: Option<Arc<Blobs>>) -> Self {
         let ledger = Arc::new(Ledger::default());
         Self {
             base,
@@ -70,6 +73,7 @@ impl World {
             identity,
             contents: Contents::default(),
             page_size,
+            blobs,
             settings: RwLock::new(settings),
             gate: Mutex::default(),
             unknown_routes: Mutex::default(),

@@ -1,6 +1,6 @@
 //! Disks and snapshots: what they are made from, who holds them, and access to their content by a signature.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::emulator::{
     operation::State,
     provision::{self, Applied, Put, properties},
     router::{self, Target},
+    storage,
     store::Resource,
     world::{Call, World},
 };
@@ -67,7 +68,11 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
                 disk.private.remove("access");
             });
             let operation = world.begin();
-            operation.finish(Ok(()));
+            let ending = operation.clone();
+            match &world.blobs {
+                Some(blobs) => blobs.revoke(&disk.key, move || ending.finish(Ok(()))),
+                None => operation.finish(Ok(())),
+            }
             Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
         }
         (method, _) => Err(ApiError::method_not_allowed(method, &call.request.path)),
@@ -227,6 +232,17 @@ fn grant(world: &Arc<World>, call: &Call<'_>, target: &Target, disk: &Resource) 
     if state(world, disk) == "Attached" {
         let message = format!("Cannot grant access to disk '{}' because it is attached to a running VM.", disk.name());
         return Err(ApiError::conflict("OperationNotAllowed", message));
+    }
+    if let Some(blobs) = &world.blobs {
+        let operation = world.begin();
+        let (result, ending) = (Arc::new(OnceLock::new()), operation.clone());
+        let known = result.clone();
+        let gib = disk.property("diskSizeGB").as_u64().unwrap_or(1);
+        let then = move || ending.end(State::Succeeded(known.get().cloned()));
+        let sas = blobs.grant(&disk.key, gib, storage::lifetime(seconds), then);
+        result.get_or_init(|| json!({"accessSAS": sas}));
+        world.store.update(&disk.key, |disk| disk.hide("access", sas));
+        return Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation));
     }
     let expires = arm_date(world.clock.now() + time::Duration::seconds(seconds));
     let signature = Uuid::new_v4().simple().to_string();

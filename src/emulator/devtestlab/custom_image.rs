@@ -102,7 +102,9 @@ fn source(world: &World, lab: &Resource, given: &Map<String, Value>) -> Result<S
                 ApiError::bad_request("MissingRequiredProperty", "The property 'vhd.imageName' is required.").with_target("vhd.imageName")
             );
         }
-        return check_os(vhd["osType"].as_str().unwrap_or_default()).map(|()| Source::Ready);
+        check_os(vhd["osType"].as_str().unwrap_or_default())?;
+        check_vhd(world, lab, vhd["imageName"].as_str().unwrap_or_default())?;
+        return Ok(Source::Ready);
     }
     for name in ["managedImageId", "managedSnapshotId"] {
         if let Some(id) = named(name) {
@@ -115,6 +117,20 @@ fn source(world: &World, lab: &Resource, given: &Map<String, Value>) -> Result<S
         "MissingRequiredProperty",
         "One of the properties 'vm', 'vhd', 'managedImageId' and 'managedSnapshotId' must be specified.",
     ))
+}
+
+/// A VHD must lie, whole, in a storage account of the lab. Without blobs nobody can tell.
+fn check_vhd(world: &World, lab: &Resource, url: &str) -> Result<(), ApiError> {
+    let Some(blobs) = &world.blobs else { return Ok(()) };
+    let refused = |code: &str, message: String| Err(ApiError::bad_request(code, message).with_target("vhd.imageName"));
+    if !blobs.contains(url) {
+        return refused("VhdNotFound", format!("The VHD '{}' was not found.", url.split('?').next().unwrap_or_default()));
+    }
+    let accounts = ["defaultStorageAccount", "artifactsStorageAccount"].map(|name| lab.text(name).rsplit('/').next().unwrap_or_default());
+    if accounts.iter().any(|account| !account.is_empty() && url.starts_with(&blobs.account_url(account))) {
+        return Ok(());
+    }
+    refused("InvalidStorageAccountForLab", format!("The VHD '{url}' does not lie in a storage account of the lab '{}'.", lab.name()))
 }
 
 fn check_os(os: &str) -> Result<(), ApiError> {

@@ -12,6 +12,7 @@ use crate::emulator::{
     operation::{Operation, State},
     provision::{Applied, Put},
     settings::Work,
+    storage,
     store::Resource,
     world::{Call, World, random_digits},
 };
@@ -105,8 +106,13 @@ pub fn complete(world: &World, id: &Id) {
     plain::add_gallery_images(world, id);
     let digits = random_digits(4);
     let short: String = id.name().to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).take(18).collect();
-    let storage = id.sibling("Microsoft.Storage", "storageAccounts", &format!("a{short}{digits}")).key();
+    let account = id.sibling("Microsoft.Storage", "storageAccounts", &format!("a{short}{digits}"));
+    let storage = account.key();
     let vault = id.sibling("Microsoft.KeyVault", "vaults", &format!("{short}{digits}")).key();
+    if world.blobs.is_some() {
+        let location = world.store.get(&id.key()).map(|lab| lab.location().to_owned()).unwrap_or_default();
+        storage::ensure(world, &account, &location);
+    }
     world.store.update(&id.key(), |lab| {
         for name in ["defaultStorageAccount", "defaultPremiumStorageAccount", "artifactsStorageAccount", "premiumDataDiskStorageAccount"] {
             lab.set(name, storage.clone());
@@ -163,8 +169,8 @@ pub fn act(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, ac
             uri.ok_or_else(|| plain::missing("blobStorageAbsoluteSasUri"))?;
             Acted::Started(plain::ended(world))
         }
-        "generateuploaduri" => Acted::Answer(json!({"uploadUri": upload_uri(lab, body)?})),
-        "listvhds" => Acted::Answer(json!({"value": []})),
+        "generateuploaduri" => Acted::Answer(json!({"uploadUri": upload_uri(world, lab, body)?})),
+        "listvhds" => Acted::Answer(json!({"value": vhds(world, lab)})),
         _ => Acted::Unknown,
     })
 }
@@ -240,9 +246,22 @@ fn import(world: &Arc<World>, call: &Call<'_>, id: &Id, lab: &Arc<Resource>, bod
     Ok(operation)
 }
 
-fn upload_uri(lab: &Resource, body: &Value) -> Result<String, ApiError> {
+/// The VHDs that were uploaded for custom images.
+fn vhds(world: &World, lab: &Resource) -> Vec<Value> {
+    let found = world.blobs.as_ref().map(|blobs| blobs.vhds(artifacts_account(lab))).unwrap_or_default();
+    found.into_iter().map(|id| json!({"id": id})).collect()
+}
+
+fn artifacts_account(lab: &Resource) -> &str {
+    lab.text("artifactsStorageAccount").rsplit('/').next().unwrap_or_default()
+}
+
+fn upload_uri(world: &World, lab: &Resource, body: &Value) -> Result<String, ApiError> {
     let blob = body["blobName"].as_str().filter(|name| !name.is_empty());
     let blob = blob.ok_or_else(|| ApiError::bad_request("InvalidRequestContent", "The property 'blobName' is required."))?;
-    let account = lab.text("artifactsStorageAccount").rsplit('/').next().unwrap_or_default().to_owned();
+    let account = artifacts_account(lab);
+    if let Some(blobs) = &world.blobs {
+        return Ok(blobs.upload_uri(account, blob));
+    }
     Ok(format!("https://{account}.blob.core.windows.net/uploads/{blob}?sv=2017-04-17&sr=b&sp=rcw&sig={}", random_digits(12)))
 }

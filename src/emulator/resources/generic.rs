@@ -14,6 +14,7 @@ use super::super::{
     page, provider,
     provision::{self, Applied, Put, patch_tags, properties},
     router::{self, Target},
+    storage,
     store::Resource,
     world::{Call, World},
 };
@@ -111,8 +112,7 @@ pub fn list_secrets(resource: &Resource, action: &str) -> Option<Value> {
         BASE64_STANDARD.encode((0..4).flat_map(part).collect::<Vec<u8>>())
     };
     match (resource.type_name.as_str(), action.to_ascii_lowercase().as_str()) {
-        ("Microsoft.Storage/storageAccounts", "listkeys") => Some(json!({"keys": [
-            {"keyName": "key1", "value": key("key1"), "permissions": "FULL"}, {"keyName": "key2", "value": key("key2"), "permissions": "FULL"}]})),
+        (storage::ACCOUNTS, "listkeys") => Some(storage::shown_keys(resource)),
         (_, "listkeys") => {
             Some(json!({"primaryKey": key("1"), "secondaryKey": key("2"), "primaryMasterKey": key("1"), "secondaryMasterKey": key("2"),
             "key1": key("1"), "key2": key("2"), "primaryConnectionString": format!("Endpoint={};Key={}", resource.name(), key("1")),
@@ -135,7 +135,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let mut given = properties(put.body)?;
     let secret = take_secret(&id, &mut given);
     let existing = world.store.get(&id.key());
-    complete(&id, put.body, &mut given);
+    complete(world, &id, put.body, &mut given);
     given.insert("provisioningState".into(), json!(if put.duration.is_some() { "Creating" } else { "Succeeded" }));
     let mut resource = Resource::new(provision::body(&id.to_string(), &id, put.body, &given), world.clock.now());
     if let Some(existing) = &existing {
@@ -169,21 +169,15 @@ fn take_secret(id: &Id, given: &mut Map<String, Value>) -> Option<Value> {
 }
 
 /// The values that Azure adds and templates ask for.
-pub fn complete(id: &Id, source: &Value, given: &mut Map<String, Value>) {
+pub fn complete(world: &World, id: &Id, source: &Value, given: &mut Map<String, Value>) {
+    if id.is(storage::ACCOUNTS) {
+        return storage::complete(world, id, given);
+    }
     let name = id.name().to_ascii_lowercase();
     let mut set = |key: &str, value: Value| {
         given.entry(key).or_insert(value);
     };
     match id.type_name().as_str() {
-        "Microsoft.Storage/storageAccounts" => {
-            let endpoint = |service: &str| format!("https://{name}.{service}.core.windows.net/");
-            set(
-                "primaryEndpoints",
-                json!({"blob": endpoint("blob"), "file": endpoint("file"), "queue": endpoint("queue"), "table": endpoint("table"),
-                "dfs": endpoint("dfs"), "web": endpoint("web")}),
-            );
-            set("statusOfPrimary", json!("available"));
-        }
         "Microsoft.Web/sites" => {
             set("defaultHostName", json!(format!("{name}.azurewebsites.net")));
             set("hostNames", json!([format!("{name}.azurewebsites.net")]));
