@@ -5,6 +5,7 @@
 pub mod artifact_source;
 pub mod custom_image;
 pub mod environment;
+pub mod shared_gallery;
 pub mod virtual_machine;
 
 use std::{fmt, str::FromStr};

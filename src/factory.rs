@@ -4,6 +4,7 @@
 //! changes Azure follows it. State lives in Azure, as tags: what a run makes bears its id, so that a later run can go on where it ended.
 
 pub mod configuration;
+pub mod gallery;
 pub mod golden_image;
 pub mod inventory;
 pub mod listing;
@@ -33,6 +34,10 @@ pub const IGNORE_TAG: &str = "FactoryIgnore";
 pub const RUN_TAG: &str = "FactoryRunId";
 /// The tag that holds the fingerprint of the golden image's file.
 pub const FINGERPRINT_TAG: &str = "FactoryFingerprint";
+/// The tag that names, on a gallery's version, the image that it is.
+pub const IMAGE_NAME_TAG: &str = "FactoryImage";
+/// The tag that holds the id of the factory's lab: in a gallery, factories that share it know their own by this.
+pub const LAB_TAG: &str = "FactoryLab";
 /// What the names of the factory's own deployments begin with; only their records are ever removed.
 pub const DEPLOYMENT_PREFIX: &str = "image-factory-";
 

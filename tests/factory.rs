@@ -1,5 +1,6 @@
 //! The image factory against the emulator in process.
 
+mod gallery;
 mod page;
 mod survival;
 

@@ -11,6 +11,7 @@ pub mod plain;
 mod policy;
 pub mod repository;
 mod schedule;
+pub mod shared_gallery;
 pub mod virtual_machine;
 pub mod virtual_machine_actions;
 

@@ -4,6 +4,7 @@
 //! to have failed; the others go on.
 
 pub mod files;
+pub mod gallery;
 pub(in crate::factory) mod reader;
 pub mod settings;
 
@@ -139,6 +140,7 @@ impl Configuration {
         };
         let mut images = golden_images(&files, settings.as_ref().unwrap_or(&Settings::default()), &mut findings);
         refuse_common_names(&mut images, &mut findings);
+        gallery::settle(&mut images, settings.as_ref().unwrap_or(&Settings::default()), &mut findings);
         let labs = labs(&files, &images, &mut findings);
         for found in [&mut findings.errors, &mut findings.warnings] {
             found.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));

@@ -10,7 +10,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     arm::ResourceId,
     factory::{
-        FINGERPRINT_TAG, IGNORE_TAG, IMAGE_PATH_TAG, RUN_TAG, configuration::settings::OsType, golden_image::property, names::ImagePath,
+        FINGERPRINT_TAG, IGNORE_TAG, IMAGE_PATH_TAG, RUN_TAG, configuration::settings::OsType, gallery::Gallery, golden_image::property,
+        names::ImagePath,
     },
 };
 
@@ -21,6 +22,8 @@ pub struct Inventory {
     pub factory: Lab,
     /// The receiving labs in the order of `Labs.json`: found and read, or why not.
     pub receivers: Vec<Target>,
+    /// The factory's gallery, where its configuration names one.
+    pub gallery: Option<Gallery>,
 }
 
 /// A receiving lab.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
+    gallery::{Definition, Gallery, Version, version_name},
     inventory::{Image, Inventory, Lab, State},
     names::ImagePath,
     plan::labs,
@@ -15,6 +16,9 @@ use super::{
 pub struct Listed {
     /// The image's name.
     pub image: String,
+    /// The gallery's version, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Its golden image.
     pub image_path: ImagePath,
     /// The lab's id.
@@ -36,8 +40,25 @@ pub struct Listed {
 }
 
 /// The factory's images in all labs that could be read: the factory's lab first, then in the order of `Labs.json`; the newest first.
+/// Last the versions of its gallery, which count as its lab's.
 pub fn list(inventory: &Inventory) -> Vec<Listed> {
-    labs(inventory).flat_map(list_lab).collect()
+    let versions = inventory.gallery.iter().flat_map(|gallery| list_gallery(inventory, gallery));
+    labs(inventory).flat_map(list_lab).chain(versions).collect()
+}
+
+/// The factory's versions in the gallery, the newest first.
+pub fn list_gallery(inventory: &Inventory, gallery: &Gallery) -> Vec<Listed> {
+    let mut versions: Vec<(&ImagePath, &Definition, &Version)> = gallery
+        .own_versions()
+        .filter_map(|(definition, version)| Some((version.image.tags.image_path.as_ref()?, definition, version)))
+        .collect();
+    versions.sort_by(|(one_path, _, one), (other_path, _, other)| (one_path, other.number).cmp(&(other_path, one.number)));
+    let entry = |(path, definition, version): (&ImagePath, &Definition, &Version)| Listed {
+        version: Some(version_name(&definition.name, version.number)),
+        in_use_by: gallery.users.get(&version.image.id.to_lowercase()).cloned(),
+        ..listed(&inventory.factory, path, &version.image)
+    };
+    versions.into_iter().map(entry).collect()
 }
 
 /// The factory's images in one lab, the newest first.
@@ -52,6 +73,7 @@ pub fn list_lab(lab: &Lab) -> Vec<Listed> {
 fn listed(lab: &Lab, path: &ImagePath, image: &Image) -> Listed {
     Listed {
         image: image.name.clone(),
+        version: None,
         image_path: path.clone(),
         lab: lab.id.to_string(),
         os_type: image.os_type.map(super::configuration::settings::OsType::name),

@@ -3,6 +3,7 @@
 //! Nothing here sends a request. A plan that would delete too much says so in `guards`; whoever carries it out stops there.
 
 mod clean_up;
+pub(super) mod gallery;
 mod images;
 mod retire;
 
@@ -106,9 +107,12 @@ pub struct Capture {
     pub vm: String,
     /// Why.
     pub reason: String,
+    /// The gallery's version that it becomes, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
-/// An image to be copied to a lab.
+/// An image to be copied to a lab, or offered in it through the gallery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Distribute {
@@ -120,9 +124,12 @@ pub struct Distribute {
     pub image_path: ImagePath,
     /// Why.
     pub reason: String,
+    /// The gallery's version, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
-/// An image to be deleted.
+/// An image to be deleted, or no longer to be offered in a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retire {
@@ -134,6 +141,36 @@ pub struct Retire {
     pub image_path: ImagePath,
     /// Why.
     pub reason: String,
+    /// The gallery's version, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What exactly it is.
+    #[serde(skip)]
+    pub target: Target,
+}
+
+/// What is retired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A custom image of the lab.
+    CustomImage,
+    /// A version in the gallery.
+    Version {
+        /// Its id.
+        id: String,
+    },
+    /// A definition in the gallery, empty by then.
+    Definition {
+        /// Its id.
+        id: String,
+    },
+    /// An image of the gallery that the lab offers; nothing is deleted.
+    SharedImage {
+        /// The gallery's name in the lab.
+        gallery: String,
+        /// Whether the gallery is detached from the lab besides.
+        detach: bool,
+    },
 }
 
 /// A virtual machine to be deleted.
@@ -236,6 +273,9 @@ pub fn plan(configuration: &Configuration, inventory: &Inventory, options: &Opti
     }
     if options.scope.includes(Scope::Retire) && (options.slice.is_whole() || options.scope == Scope::Retire) {
         retire::plan_retirement(&mut plan, configuration, inventory, options, now);
+        if !configuration.images.is_empty() {
+            gallery::plan_retirement(&mut plan, configuration, inventory, options, now);
+        }
     }
     if options.scope.includes(Scope::CleanUp) {
         clean_up::plan_clean_up(&mut plan, configuration, inventory, options, &paths, now);

@@ -8,9 +8,10 @@ use time::OffsetDateTime;
 
 use super::{
     configuration::Configuration,
+    gallery::{Gallery, version_name},
     golden_image::{GoldenImage, virtual_machine_of},
-    inventory::{Image, Inventory, Lab},
-    listing::list_lab,
+    inventory::{Image, Inventory, Lab, State},
+    listing::{list_gallery, list_lab},
     names::ImagePath,
     plan::labs,
 };
@@ -82,16 +83,44 @@ pub fn page(configuration: &Configuration, inventory: &Inventory, disks: &Disks,
             }),
         }
     }
+    sections.extend(inventory.gallery.as_ref().map(|gallery| gallery_section(inventory, gallery, now)));
     let page = Page {
         factory: factory.id.name().to_owned(),
         now: minute(now),
         figures: figures(configuration, inventory, disks),
         last_run: last_run(inventory),
-        golden_images: configuration.images.iter().map(|image| golden_row(image, factory, now)).collect(),
+        golden_images: configuration.images.iter().map(|image| golden_row(image, inventory, now)).collect(),
         labs: sections,
     };
     // The template writes to a string alone, which cannot fail.
     page.render().unwrap_or_default()
+}
+
+/// The gallery, as a place that holds versions.
+fn gallery_section(inventory: &Inventory, gallery: &Gallery, now: OffsetDateTime) -> LabSection {
+    let rows = list_gallery(inventory, gallery).into_iter().filter_map(|listed| {
+        let (_, version) = gallery
+            .own_versions()
+            .find(|(definition, version)| listed.version.as_deref() == Some(version_name(&definition.name, version.number).as_str()))?;
+        Some((version, listed))
+    });
+    let images = rows.map(|(version, listed)| ImageRow {
+        name: format!("{} ({})", listed.image, listed.version.unwrap_or_default()),
+        path: listed.image_path.to_string(),
+        os_type: listed.os_type.unwrap_or_default(),
+        state: listed.state,
+        age: age(version.image.created, now),
+        disk: String::new(),
+        in_use_by: listed.in_use_by.unwrap_or_default(),
+    });
+    LabSection {
+        name: format!("Gallery {}", gallery.id.name()),
+        id: gallery.id.to_string(),
+        location: gallery.location.clone().unwrap_or_else(|| "not there yet".to_owned()),
+        is_factory: false,
+        problem: gallery.problem.clone().unwrap_or_default(),
+        images: images.collect(),
+    }
 }
 
 fn factory_images(lab: &Lab) -> impl Iterator<Item = &Image> {
@@ -111,6 +140,7 @@ fn figures(configuration: &Configuration, inventory: &Inventory, disks: &Disks) 
         ("Receiving labs", configuration.labs.len().to_string()),
         ("Images", own.to_string()),
         ("Copies", (all - own).to_string()),
+        ("Gallery versions", inventory.gallery.as_ref().map_or(0, |gallery| gallery.own_versions().count()).to_string()),
         ("Storage held", storage),
     ]
 }
@@ -129,17 +159,19 @@ fn last_run(inventory: &Inventory) -> Option<LastRun> {
     })
 }
 
-fn golden_row(image: &GoldenImage, factory: &Lab, now: OffsetDateTime) -> GoldenRow {
+fn golden_row(image: &GoldenImage, inventory: &Inventory, now: OffsetDateTime) -> GoldenRow {
+    let factory = &inventory.factory;
     let vm = virtual_machine_of(&image.template);
     let properties = vm.map_or(&Value::Null, |vm| &vm["properties"]);
-    let latest = list_lab(factory).into_iter().find(|listed| listed.image_path == image.path && listed.state == "Succeeded");
-    let created = latest.as_ref().and_then(|latest| factory.image(&latest.image)).and_then(|latest| latest.created);
+    let images = factory_images(factory).filter(|other| other.tags.image_path.as_ref() == Some(&image.path));
+    let versions = inventory.gallery.iter().flat_map(|gallery| gallery.versions_of(&image.path)).map(|(_, version)| &version.image);
+    let latest = images.chain(versions).filter(|image| image.state == State::Succeeded).max_by_key(|image| image.created);
     GoldenRow {
         path: image.path.to_string(),
         base: base_image(properties),
         artifacts: artifacts(properties),
-        latest: latest.map_or_else(|| "none yet".to_owned(), |latest| latest.image),
-        age: age(created, now),
+        latest: latest.map_or_else(|| "none yet".to_owned(), |latest| latest.name.clone()),
+        age: age(latest.and_then(|latest| latest.created), now),
         problem: image.problem.clone().unwrap_or_default(),
     }
 }

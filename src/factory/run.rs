@@ -5,18 +5,21 @@
 mod build;
 mod capture;
 mod distribute;
+mod gallery;
 mod hold;
+mod offer;
 mod remove;
 
 use std::time::Duration;
 
-use async_lock::Semaphore;
+use async_lock::{Mutex, Semaphore};
 use azure_core::credentials::Secret;
 use futures::future::{join, join_all};
 use serde::Serialize;
 
 use crate::{
     arm::{self, Client, ResourceId},
+    compute::{region::Region, replication::RegionStatus},
     factory::{
         configuration::{Configuration, Finding},
         in_words, inventory,
@@ -87,6 +90,9 @@ pub struct ImageResult {
     pub image_path: ImagePath,
     /// The image's name; empty where none was to be made.
     pub image: String,
+    /// The gallery's version, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The virtual machine's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vm: String,
@@ -104,6 +110,9 @@ pub struct LabResult {
     /// The image's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// The gallery's version, as `definition/number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The virtual machine's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub vm: String,
@@ -190,13 +199,15 @@ pub struct Factory<'a> {
     options: RunOptions,
     gate: Semaphore,
     say: Say<'a>,
+    /// Whether the gallery is known to be there.
+    gallery_is_there: Mutex<bool>,
 }
 
 impl<'a> Factory<'a> {
     /// A factory in this lab. Nothing is sent yet.
     pub fn new(client: Client, lab: ResourceId, configuration: &'a Configuration, options: RunOptions, say: Say<'a>) -> Self {
         let gate = Semaphore::new(usize::try_from(options.max_concurrent.max(1)).unwrap_or(usize::MAX));
-        Self { client, lab, configuration, options, gate, say }
+        Self { client, lab, configuration, options, gate, say, gallery_is_there: Mutex::new(false) }
     }
 
     /// What there is in the labs.
@@ -206,7 +217,12 @@ impl<'a> Factory<'a> {
             return Err(RunError::Configuration(problems.map(|finding| format!("{}: {}", finding.file, finding.message)).collect()));
         }
         let read = inventory::read::read(&self.client, &self.gate, &self.lab, &self.configuration.labs).await;
-        read.map_err(|source| RunError::Lab { lab: self.lab.to_string(), source: Box::new(source) })
+        let mut inventory = read.map_err(|source| RunError::Lab { lab: self.lab.to_string(), source: Box::new(source) })?;
+        if let Some(settings) = &self.configuration.settings.gallery {
+            let id = settings.id(&self.lab).map_err(|error| RunError::Configuration(vec![format!("factory.json: gallery: {error}")]))?;
+            inventory.gallery = Some(crate::factory::gallery::read::read(&self.client, &self.gate, id, &inventory).await);
+        }
+        Ok(inventory)
     }
 
     /// What a run would do. Reads, and changes nothing.
@@ -272,7 +288,7 @@ impl<'a> Factory<'a> {
                 (Some(path), None, None) => {
                     (self.say)(Line::Error(&format!("golden image '{path}' cannot be built: {}", problem.error)));
                     let (image, vm) = (String::new(), String::new());
-                    report.images.push(ImageResult { image_path: path.clone(), image, vm, status: Status::Failed, error });
+                    report.images.push(ImageResult { image_path: path.clone(), image, version: None, vm, status: Status::Failed, error });
                 }
                 (_, Some(image), Some(lab)) => {
                     (self.say)(Line::Error(&format!("image '{image}' cannot be copied to {lab}: {}", problem.error)));
@@ -315,8 +331,9 @@ impl<'a> Factory<'a> {
                 _ => None,
             }
         };
+        let statuses = self.statuses(plan, inventory, &source).await;
         let copies = plan.distribute.iter().filter(|copy| copy.image_path == *path);
-        let (cleaned, copies) = join(cleaning, join_all(copies.map(|copy| self.distribute(copy, &source, inventory)))).await;
+        let (cleaned, copies) = join(cleaning, join_all(copies.map(|copy| self.distribute(copy, &source, &statuses, inventory)))).await;
         made.cleaned_up.extend(cleaned);
         made.copies = copies;
         made
@@ -337,6 +354,7 @@ impl<'a> Factory<'a> {
         let mut result = ImageResult {
             image_path: path.clone(),
             image: capture.or(done).map(|capture| capture.image.clone()).unwrap_or_default(),
+            version: None,
             vm: build.map(|build| build.vm.clone()).or(capture.map(|capture| capture.vm.clone())).unwrap_or_default(),
             status: Status::Succeeded,
             error: None,
@@ -344,14 +362,18 @@ impl<'a> Factory<'a> {
         let outcome = match (build, capture, done) {
             (_, _, Some(done)) => {
                 result.status = Status::Skipped;
-                self.await_captured(done).await.map(Some)
+                self.await_captured(done, inventory).await.map(Some)
             }
-            (_, Some(capture), _) => self.build_and_capture(plan, path, build.is_some(), capture).await.map(Some),
+            (_, Some(capture), _) => self.build_and_capture(plan, inventory, build.is_some(), capture).await.map(Some),
             (Some(build), None, _) => self.build(plan, path, &build.vm).await.map(|()| None),
             (None, None, _) => return Ok(Source::existing(plan, inventory, path)),
         };
         let answer = match outcome {
-            Ok(source) => Ok(source.filter(|_| scope == Scope::Run)),
+            Ok(source) => {
+                let version = source.as_ref().and_then(|source| source.version.as_ref());
+                result.version = version.map(|version| version.name.clone());
+                Ok(source.filter(|_| scope == Scope::Run))
+            }
             Err(error) => {
                 result.status = error.status();
                 let told = error.to_string();
@@ -364,7 +386,8 @@ impl<'a> Factory<'a> {
         answer
     }
 
-    async fn build_and_capture(&self, plan: &Plan, path: &ImagePath, builds: bool, capture: &Capture) -> Result<Source, Failure> {
+    async fn build_and_capture(&self, plan: &Plan, inventory: &Inventory, builds: bool, capture: &Capture) -> Result<Source, Failure> {
+        let path = &capture.image_path;
         if builds {
             self.build(plan, path, &capture.vm).await?;
         } else {
@@ -372,7 +395,23 @@ impl<'a> Factory<'a> {
             self.finish_vm(path, &capture.vm).await?;
         }
         self.hold(&capture.vm).await?;
+        if self.goes_to_gallery(capture).await? {
+            return self.capture_version(path, capture, inventory).await;
+        }
         self.capture(path, capture).await
+    }
+
+    /// Where a version stands in the regions of the labs that get it; nothing for a custom image.
+    async fn statuses(&self, plan: &Plan, inventory: &Inventory, source: &Source) -> Result<Vec<RegionStatus>, String> {
+        let Some(version) = &source.version else { return Ok(Vec::new()) };
+        let copies = plan.distribute.iter().filter(|copy| copy.image_path == source.path);
+        let labs = copies.filter_map(|copy| inventory.receivers.iter().find(|target| target.id.eq_ignore_ascii_case(&copy.lab)));
+        let mut regions: Vec<Region> = labs.filter_map(|target| Some(Region::new(&target.lab.as_ref().ok()?.location))).collect();
+        regions.dedup();
+        if regions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.replicated(version, &regions).await.map_err(|failure| failure.to_string())
     }
 
     /// Retires by what is there after the copies, the receiving labs first: only when their copies are gone is the factory's own image free.
@@ -386,11 +425,19 @@ impl<'a> Factory<'a> {
         }
         let is_own = |lab: &str| self.lab.as_str().eq_ignore_ascii_case(lab);
         let (own, others): (Vec<_>, Vec<_>) = planned.retire.iter().partition(|item| is_own(&item.lab));
-        report.retired = join_all(others.into_iter().map(|item| self.retire_image(item))).await;
+        // A gallery is detached once the lab's other images of it are withdrawn.
+        let (last, first): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|item| matches!(item.target, plan::Target::SharedImage { detach: true, .. }));
+        report.retired = join_all(first.into_iter().map(|item| self.retire_image(item))).await;
+        report.retired.extend(join_all(last.into_iter().map(|item| self.retire_image(item))).await);
         if !own.is_empty() {
             let now = self.plan(Scope::Retire).await?;
-            let still = now.retire.iter().filter(|item| is_own(&item.lab) && own.iter().any(|planned| planned.image == item.image));
-            report.retired.extend(join_all(still.map(|item| self.retire_image(item))).await);
+            let still =
+                now.retire.iter().filter(|item| own.iter().any(|planned| planned.image == item.image && planned.target == item.target));
+            // A definition goes once its versions have gone.
+            let (last, first): (Vec<_>, Vec<_>) = still.partition(|item| matches!(item.target, plan::Target::Definition { .. }));
+            report.retired.extend(join_all(first.into_iter().map(|item| self.retire_image(item))).await);
+            report.retired.extend(join_all(last.into_iter().map(|item| self.retire_image(item))).await);
         }
         Ok(())
     }
@@ -398,7 +445,7 @@ impl<'a> Factory<'a> {
 
 impl LabResult {
     fn of_image(image: &str, lab: &str, status: Status, error: Option<String>) -> Self {
-        Self { image: image.to_owned(), vm: String::new(), lab: lab.to_owned(), status, reason: String::new(), error }
+        Self { image: image.to_owned(), version: None, vm: String::new(), lab: lab.to_owned(), status, reason: String::new(), error }
     }
 }
 
@@ -417,6 +464,8 @@ struct Source {
     path: ImagePath,
     backing: inventory::Backing,
     description: String,
+    /// The gallery's version, where it is one rather than a custom image.
+    version: Option<gallery::Published>,
     /// The virtual machine that it was captured from, to be deleted.
     vm: Option<String>,
 }
@@ -424,14 +473,25 @@ struct Source {
 impl Source {
     /// The image that the plan's copies are made of, when that is there already.
     fn existing(plan: &Plan, inventory: &Inventory, path: &ImagePath) -> Option<Self> {
-        let name = &plan.distribute.iter().find(|copy| copy.image_path == *path)?.image;
+        let copy = plan.distribute.iter().find(|copy| copy.image_path == *path)?;
+        let name = &copy.image;
+        if copy.version.is_some() {
+            let mut versions = inventory.gallery.as_ref()?.versions_of(path);
+            let (definition, version) = versions.find(|(_, version)| version.image.name == *name)?;
+            return Some(Self::of_version(name, path, gallery::of_known(definition, version)?, None));
+        }
         let image = inventory.factory.image(name)?;
         Some(Self::of(image, path, None))
     }
 
     fn of(image: &inventory::Image, path: &ImagePath, vm: Option<String>) -> Self {
         let (backing, description) = (image.backing.clone(), image.description.clone());
-        Self { name: image.name.clone(), path: path.clone(), backing, description, vm }
+        Self { name: image.name.clone(), path: path.clone(), backing, description, version: None, vm }
+    }
+
+    fn of_version(name: &str, path: &ImagePath, version: gallery::Published, vm: Option<String>) -> Self {
+        let (name, path, version) = (name.to_owned(), path.clone(), Some(version));
+        Self { name, path, backing: inventory::Backing::default(), description: String::new(), version, vm }
     }
 }
 
@@ -460,6 +520,12 @@ impl Failure {
             Self::Azure { source, .. } if source.is_cancelled() => Status::Canceled,
             _ => Status::Failed,
         }
+    }
+}
+
+impl From<arm::IdError> for Failure {
+    fn from(error: arm::IdError) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 

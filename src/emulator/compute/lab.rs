@@ -42,7 +42,7 @@ pub fn make(world: &World, id: &Id, machine: &Resource) -> Made {
     let fqdn = format!("{label}.{}.cloudapp.azure.com", machine.location());
     let public = machine.property("disallowPublicIpAddress") != &Value::Bool(true);
 
-    add(world, machine, &compute, &compute_properties(machine, &disk, &interface), |made| {
+    add(world, machine, &compute, &compute_properties(world, machine, &disk, &interface), |made| {
         made.hide("power", "running");
         made.hide("labMachine", &*machine.key);
     });
@@ -72,14 +72,15 @@ fn add(world: &World, machine: &Resource, id: &Id, properties: &Value, finish: i
     world.store.put(resource);
 }
 
-fn compute_properties(machine: &Resource, disk: &Id, interface: &Id) -> Value {
+fn compute_properties(world: &World, machine: &Resource, disk: &Id, interface: &Id) -> Value {
     let reference = machine.property("galleryImageReference");
     let image = if reference.is_object() {
         json!({"publisher": reference["publisher"], "offer": reference["offer"], "sku": reference["sku"], "version": reference["version"]})
     } else {
-        json!({"id": machine.property("customImageId")})
+        let shared = crate::emulator::devtestlab::shared_gallery::image_reference(world, machine);
+        shared.unwrap_or_else(|| json!({"id": machine.property("customImageId")}))
     };
-    json!({
+    let mut properties = json!({
         "vmId": uuid::Uuid::new_v4().to_string(),
         "hardwareProfile": {"vmSize": machine.text("size")},
         "storageProfile": {
@@ -91,7 +92,11 @@ fn compute_properties(machine: &Resource, disk: &Id, interface: &Id) -> Value {
         "osProfile": {"computerName": machine.name(), "adminUsername": machine.text("userName")},
         "networkProfile": {"networkInterfaces": [{"id": interface.to_string(), "properties": {"primary": true}}]},
         "provisioningState": "Succeeded",
-    })
+    });
+    if machine.property("securityProfile").is_object() {
+        properties["securityProfile"] = machine.property("securityProfile").clone();
+    }
+    properties
 }
 
 fn subnet_id(world: &World, machine: &Resource) -> Value {

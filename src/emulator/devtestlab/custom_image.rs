@@ -150,6 +150,13 @@ fn machine_source(world: &World, lab: &Resource, vm: &Value) -> Result<Source, A
     })?;
     let os = machine.text("osType");
     let state = state_of(vm, os)?;
+    let compute = world.store.get(machine.text("computeId"));
+    let security = compute.as_ref().and_then(|compute| compute.property("securityProfile")["securityType"].as_str()).unwrap_or("Standard");
+    if !security.eq_ignore_ascii_case("Standard") {
+        let message =
+            format!("Capturing an image of the virtual machine '{}' is not supported for the security type '{security}'.", machine.name());
+        return Err(ApiError::conflict("OperationNotAllowed", message).with_target("vm.sourceVmId"));
+    }
     if let Some(parsed) = Id::parse(&machine.key) {
         check_not_busy(&parsed, &machine)?;
         if machine.state() != "Succeeded" {

@@ -3,7 +3,7 @@
 use super::{
     disk,
     plain::{self, Making, Prepare},
-    policy, schedule,
+    policy, schedule, shared_gallery,
 };
 use crate::emulator::{error::ApiError, id::Id, settings::Work};
 
@@ -60,8 +60,8 @@ const KINDS: &[Kind] = &[
     kind("labs/policysets/policies", Verb::Sync, Verb::Sync, policy::prepare),
     kind("labs/schedules", Verb::Sync, Verb::Sync, schedule::prepare),
     kind("labs/servicerunners", Verb::Sync, Verb::Sync, plain::prepare_runner),
-    kind("labs/sharedgalleries", Verb::Sync, Verb::Sync, as_given),
-    kind("labs/sharedgalleries/sharedimages", Verb::Sync, Verb::Sync, as_given),
+    kind("labs/sharedgalleries", Verb::Sync, Verb::Sync, shared_gallery::prepare),
+    kind("labs/sharedgalleries/sharedimages", Verb::Sync, Verb::Sync, shared_gallery::prepare),
     kind("labs/users", Verb::Quick, Verb::Long(Work::Deletion), plain::prepare_user),
     kind("labs/users/disks", Verb::Long(Work::Start), Verb::Long(Work::Deletion), disk::prepare),
     kind("labs/users/environments", Verb::Own, Verb::Own, as_given),

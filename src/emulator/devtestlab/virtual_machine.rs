@@ -152,12 +152,13 @@ fn shared_image(world: &World, lab: &Resource, id: &str) -> Result<Image, ApiErr
         ApiError::bad_request("SharedImageNotFound", format!("The shared image '{id}' was not found in the lab '{}'.", lab.name()))
             .with_target("sharedImageId")
     };
-    let gallery = parsed.as_ref().and_then(Id::parent).and_then(|gallery| world.store.get(&gallery.key())).ok_or_else(missing)?;
-    if let Some(image) = world.store.get(id) {
+    let parsed = parsed.ok_or_else(missing)?;
+    let definition = super::shared_gallery::allowed_definition(world, &parsed);
+    // A seeded image may stand for a definition that nobody seeded.
+    if let Some(image) = world.store.get(id).filter(|image| !image.text("osType").is_empty() && definition.is_some()) {
         return Ok(Image { os: os_name(image.text("osType"))?, source: "FromSharedGalleryImage", needs_user: false });
     }
-    let name = parsed.map(|id| id.name().to_owned()).unwrap_or_default();
-    let definition = world.store.get(&format!("{}/images/{name}", gallery.text("galleryId"))).ok_or_else(missing)?;
+    let definition = definition.and_then(|definition| world.store.get(&definition)).ok_or_else(missing)?;
     Ok(Image { os: os_name(definition.text("osType"))?, source: "FromSharedGalleryImage", needs_user: false })
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
+    gallery,
+    gallery::{DistributionKind, GalleryItem},
     reader::{Field, Reader, child, kind},
     settings::{ImageOverride, OsState, OsType, Settings},
 };
@@ -67,8 +69,10 @@ pub struct FactoryFile {
     pub os_state: Option<OsState>,
     /// How a virtual machine is captured.
     pub capture: Option<CaptureKind>,
-    /// How an image reaches the other labs.
+    /// How an image reaches the other labs (default `customImage`).
     pub distribution: Option<DistributionKind>,
+    /// The gallery for images whose distribution is `gallery`, or whose virtual machines have Trusted Launch.
+    pub gallery: Option<GalleryItem>,
     /// What is different for a golden image or a folder of them; the path is the property's name, and later ones win.
     pub images: Option<std::collections::BTreeMap<String, ImageItem>>,
 }
@@ -78,14 +82,6 @@ pub struct FactoryFile {
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase"))]
 pub enum CaptureKind {
     /// As a custom image of the factory's own lab.
-    CustomImage,
-}
-
-/// How an image reaches the other labs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase"))]
-pub enum DistributionKind {
-    /// As a custom image of each lab.
     CustomImage,
 }
 
@@ -104,6 +100,8 @@ pub struct ImageItem {
     pub timeout_minutes: Option<u32>,
     /// Whether windows-sysprep or linux-deprovision is appended to the template's artifacts.
     pub append_generalizing_artifact: Option<bool>,
+    /// How the image reaches the other labs.
+    pub distribution: Option<DistributionKind>,
 }
 
 /// A lab as far as it could be read.
@@ -187,13 +185,13 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         "osState",
         "capture",
         "distribution",
+        "gallery",
         "images",
     ];
     let default = Settings::default();
     let Some(fields) = reader.fields(reader.root(), "", names) else { return default };
-    let [retention, concurrent, timeout, share, size, user, source, append, state, capture, distribution, images] = fields;
+    let [retention, concurrent, timeout, share, size, user, source, append, state, capture, distribution, gallery, images] = fields;
     refuse_other_kinds(reader, capture, "capture");
-    refuse_other_kinds(reader, distribution, "distribution");
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     Settings {
         retention: reader.number(retention.as_ref(), 1..=1000).map_or(default.retention, narrow),
@@ -205,11 +203,13 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         artifact_source: reader.text(source.as_ref()).unwrap_or(default.artifact_source),
         append_artifact: reader.boolean(append.as_ref()).unwrap_or(default.append_artifact),
         os_state: os_state(reader, state.as_ref()).unwrap_or(default.os_state),
+        distribution: gallery::distribution(reader, distribution.as_ref()).unwrap_or_default(),
+        gallery: gallery::settings(reader, gallery.as_ref()),
         images: images.map(|images| image_overrides(reader, &images)).unwrap_or_default(),
     }
 }
 
-/// Says plainly which kinds there are, since users of other tools will ask for VHDs and galleries here.
+/// Says plainly which kinds there are, since users of other tools will ask for VHDs here.
 fn refuse_other_kinds(reader: &mut Reader, field: Option<Field>, what: &str) {
     let Some(field) = field else { return };
     let Some(text) = reader.text(Some(&field)) else { return };
@@ -247,14 +247,15 @@ fn image_overrides(reader: &mut Reader, (value, path): &Field) -> Vec<(ImagePath
             reader.error(&place, "an image path is empty: name a golden image or a folder of golden images");
             continue;
         };
-        let names = ["vmSize", "osType", "osState", "timeoutMinutes", "appendGeneralizingArtifact"];
-        let Some([size, os, state, timeout, append]) = reader.fields(value, &place, names) else { continue };
+        let names = ["vmSize", "osType", "osState", "timeoutMinutes", "appendGeneralizingArtifact", "distribution"];
+        let Some([size, os, state, timeout, append, distribution]) = reader.fields(value, &place, names) else { continue };
         let settings = ImageOverride {
             vm_size: reader.text(size.as_ref()),
             os_type: reader.choice(os.as_ref(), &[("Windows", OsType::Windows), ("Linux", OsType::Linux)]),
             os_state: os_state(reader, state.as_ref()),
             timeout: minutes(reader, timeout.as_ref()),
             append_artifact: reader.boolean(append.as_ref()),
+            distribution: gallery::distribution(reader, distribution.as_ref()),
         };
         overrides.push((listed, settings));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gallery::{DistributionKind, GallerySettings};
 use crate::factory::names::ImagePath;
 
 /// The state of an image's operating system.
@@ -69,6 +70,10 @@ pub struct Settings {
     pub append_artifact: bool,
     /// The images' state.
     pub os_state: OsState,
+    /// How images reach the labs.
+    pub distribution: DistributionKind,
+    /// The gallery that images go through.
+    pub gallery: Option<GallerySettings>,
     /// What is different for some golden images, by image path or folder; later ones win.
     pub images: Vec<(ImagePath, ImageOverride)>,
 }
@@ -85,6 +90,8 @@ impl Default for Settings {
             artifact_source: "public repo".to_owned(),
             append_artifact: true,
             os_state: OsState::Generalized,
+            distribution: DistributionKind::CustomImage,
+            gallery: None,
             images: Vec::new(),
         }
     }
@@ -103,6 +110,8 @@ pub struct ImageOverride {
     pub timeout: Option<Duration>,
     /// Whether the generalizing artifact is appended.
     pub append_artifact: Option<bool>,
+    /// How the image reaches the labs.
+    pub distribution: Option<DistributionKind>,
 }
 
 /// What holds for one golden image.
@@ -118,6 +127,8 @@ pub struct ImageSettings {
     pub timeout: Option<Duration>,
     /// The artifact source that holds the generalizing artifact, when that is to be appended.
     pub generalize_from: Option<String>,
+    /// How the image reaches the labs.
+    pub distribution: DistributionKind,
 }
 
 impl Settings {
@@ -131,6 +142,7 @@ impl Settings {
                 os_state: other.os_state.or(merged.os_state),
                 timeout: other.timeout.or(merged.timeout),
                 append_artifact: other.append_artifact.or(merged.append_artifact),
+                distribution: other.distribution.or(merged.distribution),
             };
         }
         let os_state = merged.os_state.unwrap_or(self.os_state);
@@ -141,6 +153,7 @@ impl Settings {
             os_state,
             timeout: merged.timeout,
             generalize_from: appends.then(|| self.artifact_source.clone()),
+            distribution: merged.distribution.unwrap_or(self.distribution),
         }
     }
 }

@@ -16,6 +16,7 @@ fn image(template: Value) -> GoldenImage {
             os_state: OsState::Generalized,
             timeout: None,
             generalize_from: Some("public repo".into()),
+            distribution: crate::factory::configuration::gallery::DistributionKind::CustomImage,
         },
         problem: None,
     }

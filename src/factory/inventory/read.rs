@@ -29,7 +29,7 @@ pub async fn read(client: &Client, gate: &Semaphore, factory: &ResourceId, recei
     let targets =
         receivers.iter().map(|receiver| read_receiver(client, gate, &own, receiver, lists.get(&receiver.subscription_id.to_lowercase())));
     let receivers = join_all(targets).await;
-    Ok(Inventory { factory: own, receivers })
+    Ok(Inventory { factory: own, receivers, gallery: None })
 }
 
 async fn read_factory(client: &Client, gate: &Semaphore, id: &ResourceId) -> Result<Lab, Error> {

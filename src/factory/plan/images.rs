@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Build, Capture, Distribute, Kept, Options, Plan, Problem, Scope, labs};
+use super::{Build, Capture, Distribute, Kept, Options, Plan, Problem, Scope, gallery, labs};
 use crate::factory::{
-    configuration::{Configuration, Receiver},
+    configuration::{Configuration, Receiver, gallery::DistributionKind},
+    gallery::{Definition, Version, version_name},
     golden_image::GoldenImage,
     inventory::{Image, Inventory, Lab, State, Target, Vm},
     names::{ImagePath, image_name, vm_names},
@@ -26,19 +27,20 @@ pub(super) fn plan_images(
 ) {
     let factory = &inventory.factory;
     let vm_names = vm_names(configuration.images.iter().map(|image| &image.path), &names_of_others(configuration, factory));
-    let taken: BTreeSet<_> = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_lowercase())).collect();
+    let in_labs = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_lowercase()));
+    let taken: BTreeSet<_> = in_labs.chain(gallery::image_names(inventory)).collect();
     for image in configuration.images.iter().filter(|image| paths.contains(&image.path)) {
         if !matches!(options.scope, Scope::Run | Scope::Build | Scope::Capture) {
             continue;
         }
-        if let Some(problem) = &image.problem {
-            plan.problems.push(Problem { image_path: Some(image.path.clone()), image: None, lab: None, error: problem.clone() });
+        if let Some(error) = image.problem.clone().or_else(|| gallery::obstacle(inventory, image)) {
+            plan.problems.push(Problem { image_path: Some(image.path.clone()), image: None, lab: None, error });
             continue;
         }
         let path = image.path.clone();
-        if let Some(done) = captured(factory, &path, &options.run_id) {
+        if let Some(done) = captured(inventory, &path, &options.run_id) {
             let reason = "this run has captured it already".to_owned();
-            plan.captured.push(Capture { image_path: path, image: done.name.clone(), vm: String::new(), reason });
+            plan.captured.push(Capture { image_path: path, image: done.image, vm: String::new(), reason, version: done.version });
             continue;
         }
         let capture = |vm: &str, reason: &str| Capture {
@@ -46,6 +48,7 @@ pub(super) fn plan_images(
             image: image_name(&path, now.date(), &taken),
             vm: vm.to_owned(),
             reason: reason.to_owned(),
+            version: gallery::next_version(inventory, image, now),
         };
         let adopted = factory.vms.iter().find(|vm| is_adopted(vm, image, options, now));
         if let Some(vm) = adopted {
@@ -78,11 +81,29 @@ fn names_of_others(configuration: &Configuration, factory: &Lab) -> BTreeSet<Str
     factory.vms.iter().filter(|vm| !is_replaceable(vm)).map(|vm| vm.name.to_lowercase()).collect()
 }
 
-/// The image of a golden image that this run has captured, whole or still under way.
-fn captured<'a>(factory: &'a Lab, path: &ImagePath, run_id: &str) -> Option<&'a Image> {
-    factory.images.iter().find(|image| {
+/// An image that copies are made of.
+struct Source {
+    image: String,
+    /// The gallery's version that it is.
+    version: Option<String>,
+}
+
+impl Source {
+    fn of_version((definition, version): (&Definition, &Version)) -> Self {
+        Self { image: version.image.name.clone(), version: Some(version_name(&definition.name, version.number)) }
+    }
+
+    fn of_image(image: &Image) -> Self {
+        Self { image: image.name.clone(), version: None }
+    }
+}
+
+/// What this run has captured of a golden image, whole or still under way.
+fn captured(inventory: &Inventory, path: &ImagePath, run_id: &str) -> Option<Source> {
+    let image = inventory.factory.images.iter().find(|image| {
         image.tags.image_path.as_ref() == Some(path) && image.tags.run_id.as_deref() == Some(run_id) && image.state != State::Failed
-    })
+    });
+    image.map(Source::of_image).or_else(|| gallery::captured(inventory, path, run_id).map(Source::of_version))
 }
 
 /// Whether the run goes on with a virtual machine rather than making a new one.
@@ -105,16 +126,22 @@ pub(super) fn plan_distribution(
     options: &Options,
     paths: &BTreeSet<ImagePath>,
 ) {
-    let sources: Vec<(ImagePath, String)> = if options.scope == Scope::Run {
-        plan.capture.iter().chain(&plan.captured).map(|capture| (capture.image_path.clone(), capture.image.clone())).collect()
+    let sources: Vec<(ImagePath, Source)> = if options.scope == Scope::Run {
+        let captures = plan.capture.iter().chain(&plan.captured);
+        captures
+            .map(|capture| (capture.image_path.clone(), Source { image: capture.image.clone(), version: capture.version.clone() }))
+            .collect()
     } else {
-        paths.iter().filter_map(|path| Some((path.clone(), newest_good(&inventory.factory, path)?.name.clone()))).collect()
+        paths.iter().filter_map(|path| Some((path.clone(), newest_good(configuration, inventory, path)?))).collect()
     };
     for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
         let there = target.lab.as_ref().map(Lab::images_by_name).unwrap_or_default();
-        for (path, image) in sources.iter().filter(|(path, _)| receiver.lists(path)) {
-            let there = there.get(&image.to_lowercase()).copied();
-            distribute(plan, inventory, target, there, path, image);
+        for (path, source) in sources.iter().filter(|(path, _)| receiver.lists(path)) {
+            let image = &source.image;
+            match &source.version {
+                Some(version) => gallery::distribute(plan, inventory, target, path, image, version),
+                None => distribute(plan, inventory, target, there.get(&image.to_lowercase()).copied(), path, image),
+            }
         }
         if options.scope == Scope::Distribute {
             warn_of_images_to_come(plan, receiver, paths, &sources);
@@ -122,19 +149,24 @@ pub(super) fn plan_distribution(
     }
 }
 
-fn warn_of_images_to_come(plan: &mut Plan, receiver: &Receiver, paths: &BTreeSet<ImagePath>, sources: &[(ImagePath, String)]) {
+fn warn_of_images_to_come(plan: &mut Plan, receiver: &Receiver, paths: &BTreeSet<ImagePath>, sources: &[(ImagePath, Source)]) {
     for path in paths.iter().filter(|path| receiver.lists(path) && !sources.iter().any(|(source, _)| source == *path)) {
         plan.warnings.push(format!("the factory has no good image of '{path}' for lab '{}' yet", receiver.lab_name));
     }
 }
 
-/// The newest good image of a golden image.
-fn newest_good<'a>(factory: &'a Lab, path: &ImagePath) -> Option<&'a Image> {
-    let good = factory
+/// The newest good image of a golden image, where that goes through the gallery the newest good version. An image whose virtual machine
+/// turned out to need the gallery has versions only.
+fn newest_good(configuration: &Configuration, inventory: &Inventory, path: &ImagePath) -> Option<Source> {
+    let good = inventory
+        .factory
         .images
         .iter()
         .filter(|image| image.tags.image_path.as_ref() == Some(path) && image.state == State::Succeeded && !image.tags.ignored);
-    good.max_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)))
+    let image = good.max_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name))).map(Source::of_image);
+    let version = gallery::newest_good(inventory, path).map(Source::of_version);
+    let through_gallery = configuration.image(path).is_some_and(|image| image.settings.distribution == DistributionKind::Gallery);
+    if through_gallery { version } else { image.or(version) }
 }
 
 /// Plans one copy; `there` is the image of that name which the lab has.
@@ -170,5 +202,6 @@ fn distribute(plan: &mut Plan, inventory: &Inventory, target: &Target, there: Op
             lab.location, factory.location
         )));
     }
-    plan.distribute.push(Distribute { image: image.to_owned(), lab: id.to_owned(), image_path: path.clone(), reason });
+    let (image, lab, image_path) = (image.to_owned(), id.to_owned(), path.clone());
+    plan.distribute.push(Distribute { image, lab, image_path, reason, version: None });
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
-use super::{Guard, Kept, Options, Plan, Problem, Retire};
+use super::{Guard, Kept, Options, Plan, Problem, Retire, Target};
 use crate::factory::{
     configuration::Configuration,
     inventory::{Backing, Image, Inventory, Lab, State, Tags},
@@ -97,7 +97,8 @@ fn retire(
         match (verdict, &image.tags.image_path) {
             (Verdict::Retired(reason), Some(path)) => {
                 deleted += 1;
-                plan.retire.push(Retire { image: image.name.clone(), lab: id.clone(), image_path: path.clone(), reason });
+                let (image, lab, image_path) = (image.name.clone(), id.clone(), path.clone());
+                plan.retire.push(Retire { image, lab, image_path, reason, version: None, target: Target::CustomImage });
             }
             (Verdict::Kept(reason), _) if !told.contains(&image.name) => {
                 plan.kept.push(Kept { image: Some(image.name.clone()), vm: None, lab: id.clone(), reason });
@@ -112,7 +113,7 @@ fn retire(
 }
 
 #[allow(clippy::cast_precision_loss, reason = "labs hold thousands of images, not 2^52")]
-fn exceeds(deleted: usize, images: usize, share: f64) -> bool {
+pub(super) fn exceeds(deleted: usize, images: usize, share: f64) -> bool {
     deleted as f64 > images as f64 * share
 }
 
@@ -121,8 +122,9 @@ fn exceeds(deleted: usize, images: usize, share: f64) -> bool {
 fn with_arrivals(plan: &Plan, lab: &Lab, is_factory: bool, now: OffsetDateTime) -> Lab {
     let newest = lab.images.iter().filter_map(|image| image.created).max();
     let created = newest.map_or(now, |newest| now.max(newest + time::Duration::seconds(1)));
-    let captured = plan.capture.iter().filter(|_| is_factory).map(|capture| (&capture.image, &capture.image_path));
-    let copied = plan.distribute.iter().filter(|copy| lab.id.as_str().eq_ignore_ascii_case(&copy.lab));
+    let captured =
+        plan.capture.iter().filter(|capture| is_factory && capture.version.is_none()).map(|capture| (&capture.image, &capture.image_path));
+    let copied = plan.distribute.iter().filter(|copy| copy.version.is_none() && lab.id.as_str().eq_ignore_ascii_case(&copy.lab));
     let arrivals = captured.chain(copied.map(|copy| (&copy.image, &copy.image_path)));
     let there = lab.images_by_name();
     let arrivals = arrivals.filter(|(name, _)| !there.contains_key(&name.to_lowercase())).map(|(name, path)| Image {

@@ -12,13 +12,13 @@ use crate::factory::{
     inventory::{Backing, Image, State, Tags, Target, Vm},
 };
 
-const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
+pub(super) const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 
-fn id(lab: &str) -> String {
+pub(super) fn id(lab: &str) -> String {
     format!("/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/g/providers/Microsoft.DevTestLab/labs/{lab}")
 }
 
-fn lab(name: &str) -> Lab {
+pub(super) fn lab(name: &str) -> Lab {
     Lab { id: id(name).parse().unwrap(), location: "westeurope".into(), images: vec![], vms: vec![], in_use: BTreeMap::new() }
 }
 
@@ -50,10 +50,10 @@ fn configuration() -> Configuration {
 
 fn inventory(factory: Lab, receivers: Vec<Lab>) -> Inventory {
     let receivers = receivers.into_iter().map(|lab| Target { id: lab.id.to_string(), lab: Ok(lab) }).collect();
-    Inventory { factory, receivers }
+    Inventory { factory, receivers, gallery: None }
 }
 
-fn options(scope: Scope) -> Options {
+pub(super) fn options(scope: Scope) -> Options {
     Options { run_id: "7".into(), scope, slice: Slice::WHOLE, retention: 1, timeout: std::time::Duration::from_mins(30) }
 }
 

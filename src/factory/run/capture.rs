@@ -12,7 +12,7 @@ use crate::{
     factory::{
         FINGERPRINT_TAG, IMAGE_PATH_TAG, RUN_TAG,
         configuration::{OsState, settings::OsType},
-        inventory::Image,
+        inventory::{Image, Inventory},
         names::ImagePath,
         plan::Capture,
     },
@@ -73,7 +73,10 @@ impl Factory<'_> {
     }
 
     /// The image that this run has captured before; waits for one that is under way.
-    pub(super) async fn await_captured(&self, done: &Capture) -> Result<Source, Failure> {
+    pub(super) async fn await_captured(&self, done: &Capture, inventory: &Inventory) -> Result<Source, Failure> {
+        if done.version.is_some() {
+            return self.await_published(done, inventory).await;
+        }
         let id = self.image_id(&done.image)?;
         let _permit = self.gate.acquire().await;
         let made = self.follow(&custom_image::get(&id), self.options.operation_timeout).await;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Factory, Failure, LabResult, Line, Source, Status, capture::AUTHOR};
 use crate::{
     arm::{Request, ResourceId},
+    compute::replication::RegionStatus,
     devtestlab::API_VERSION,
     factory::{
         IMAGE_PATH_TAG, RUN_TAG,
@@ -19,8 +20,26 @@ use crate::{
 
 impl Factory<'_> {
     /// Makes a copy, or waits for one that is being made.
-    pub(super) async fn distribute(&self, copy: &Distribute, source: &Source, inventory: &Inventory) -> LabResult {
-        match self.try_distribute(copy, source, inventory).await {
+    pub(super) async fn distribute(
+        &self,
+        copy: &Distribute,
+        source: &Source,
+        statuses: &Result<Vec<RegionStatus>, String>,
+        inventory: &Inventory,
+    ) -> LabResult {
+        let version = source.version.as_ref().map(|version| version.name.clone());
+        let result = self.distributed(copy, source, statuses, inventory).await;
+        LabResult { version, ..result }
+    }
+
+    async fn distributed(
+        &self,
+        copy: &Distribute,
+        source: &Source,
+        statuses: &Result<Vec<RegionStatus>, String>,
+        inventory: &Inventory,
+    ) -> LabResult {
+        match self.try_distribute(copy, source, statuses, inventory).await {
             Ok(()) => {
                 (self.say)(Line::Info(&format!("Image '{}' is in lab '{}'.", copy.image, lab_name(&copy.lab))));
                 LabResult::of_image(&copy.image, &copy.lab, Status::Succeeded, None)
@@ -33,9 +52,19 @@ impl Factory<'_> {
         }
     }
 
-    async fn try_distribute(&self, copy: &Distribute, source: &Source, inventory: &Inventory) -> Result<(), Failure> {
+    async fn try_distribute(
+        &self,
+        copy: &Distribute,
+        source: &Source,
+        statuses: &Result<Vec<RegionStatus>, String>,
+        inventory: &Inventory,
+    ) -> Result<(), Failure> {
         let refused = |problem: String| Failure::Refused(problem);
         let lab: ResourceId = copy.lab.parse().map_err(|error: crate::arm::IdError| refused(error.to_string()))?;
+        let known = inventory.receivers.iter().filter_map(|target| target.lab.as_ref().ok()).find(|known| known.id == lab);
+        if let (Some(version), Some(known)) = (&source.version, known) {
+            return self.offer(known, version, statuses, inventory).await;
+        }
         let id = lab.child("customimages", &copy.image).map_err(|error| refused(error.to_string()))?;
         let mut properties = json!({"author": AUTHOR, "description": source.description});
         match (&source.backing.snapshot_id, &source.backing.managed_image_id) {
@@ -50,8 +79,7 @@ impl Factory<'_> {
             "properties": properties,
         });
         let request = Request::put(id.as_str(), API_VERSION, body);
-        let there = inventory.receivers.iter().filter_map(|target| target.lab.as_ref().ok()).find(|known| known.id == lab);
-        let is_under_way = there.and_then(|lab| lab.image(&copy.image)).is_some_and(|image| image.state == State::Changing);
+        let is_under_way = known.and_then(|lab| lab.image(&copy.image)).is_some_and(|image| image.state == State::Changing);
         let _permit = self.gate.acquire().await;
         let made = if is_under_way {
             self.follow(&request, self.options.operation_timeout).await

@@ -9,7 +9,7 @@ use crate::{
     factory::{
         DEPLOYMENT_PREFIX, in_words,
         inventory::{Image, State},
-        plan::{CleanUp, Retire},
+        plan::{CleanUp, Retire, Target},
     },
     resources,
 };
@@ -29,10 +29,20 @@ impl Factory<'_> {
                 (failure.status(), Some(told))
             }
         };
-        LabResult { reason: item.reason.clone(), ..LabResult::of_image(&item.image, &item.lab, status, error) }
+        LabResult {
+            reason: item.reason.clone(),
+            version: item.version.clone(),
+            ..LabResult::of_image(&item.image, &item.lab, status, error)
+        }
     }
 
     async fn try_retire(&self, item: &Retire) -> Result<bool, Failure> {
+        match &item.target {
+            Target::CustomImage => {}
+            Target::Version { id } => return self.retire_version(item, id).await,
+            Target::Definition { id } => return self.retire_definition(item, id).await,
+            Target::SharedImage { gallery, detach } => return self.withdraw(item, gallery, *detach).await,
+        }
         let refused = |error: arm::IdError| Failure::Refused(error.to_string());
         let lab: ResourceId = item.lab.parse().map_err(refused)?;
         let id = lab.child("customimages", &item.image).map_err(refused)?;
@@ -90,7 +100,15 @@ impl Factory<'_> {
                 (failure.status(), Some(failure.to_string()))
             }
         };
-        LabResult { image: String::new(), vm: item.vm.clone(), lab: item.lab.clone(), status, reason: item.reason.clone(), error }
+        LabResult {
+            image: String::new(),
+            version: None,
+            vm: item.vm.clone(),
+            lab: item.lab.clone(),
+            status,
+            reason: item.reason.clone(),
+            error,
+        }
     }
 
     /// Deletes a virtual machine that is in this run's hands.
