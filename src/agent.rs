@@ -17,7 +17,7 @@ use std::{
 
 use crate::host::Host;
 
-pub use connection::{Authentication, Connection, ConnectionError};
+pub use connection::{Authentication, Connection, ConnectionError, IdentityService};
 pub use inputs::{InputError, InputFile};
 pub use summary::Summary;
 

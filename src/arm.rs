@@ -28,8 +28,15 @@ pub struct Cloud {
     pub resource_manager: String,
     /// The scope of the tokens that it takes.
     pub token_scope: String,
-    /// The sign-in authority's URL.
+    /// The sign-in authority's URL, with a trailing slash.
     pub authority: String,
+}
+
+impl Cloud {
+    /// Whether signing in goes to Active Directory Federation Services, which have no tenants.
+    pub fn is_adfs(&self) -> bool {
+        self.authority.trim_end_matches('/').to_ascii_lowercase().ends_with("/adfs")
+    }
 }
 
 /// A service's answer.

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use azure_core::http::HttpClient;
+use azure_core::{credentials::SecretBytes, http::HttpClient};
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
@@ -17,6 +17,16 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// The transport for https. It follows no redirects, ends every wait by a time-out, and reports failures as `ErrorKind::Io`, or as
     /// `ErrorKind::Connection` when nothing was sent.
     fn http_client(&self) -> Arc<dyn HttpClient>;
+
+    /// The transport for the identity service of the machine itself (managed identity). It speaks http, to loopback and link-local addresses
+    /// alone and past any proxy, and gives up soon when nobody listens: most machines have no such service.
+    fn identity_client(&self) -> Arc<dyn HttpClient>;
+
+    /// A hash of some bytes.
+    fn digest(&self, digest: Digest, data: &[u8]) -> Vec<u8>;
+
+    /// An RSA signature over the SHA-256 hash of a message.
+    fn sign(&self, key: &PrivateKey, padding: Padding, message: &[u8]) -> Result<Vec<u8>, SignError>;
 
     /// Waits; returns early never.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -60,6 +70,47 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Whether the agent has asked the task to stop.
     fn is_cancelled(&self) -> bool;
 }
+
+/// A hash function, for a certificate's thumbprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+/// How an RSA signature is padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// PKCS #1 v1.5, as in `RS256`.
+    Pkcs1,
+    /// PSS with a salt as long as the hash, as in `PS256`.
+    Pss,
+}
+
+/// A private key that is not encrypted.
+#[derive(Clone, Debug)]
+pub struct PrivateKey {
+    /// What the bytes hold.
+    pub encoding: KeyEncoding,
+    /// DER.
+    pub der: SecretBytes,
+}
+
+/// The form of a private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyEncoding {
+    /// PKCS #1: an RSA key (`RSA PRIVATE KEY` in PEM).
+    Pkcs1,
+    /// PKCS #8: a key of any kind (`PRIVATE KEY` in PEM).
+    Pkcs8,
+}
+
+/// Why a key cannot sign, in the host's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SignError(pub String);
 
 /// Why a file could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

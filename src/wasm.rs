@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::host::{FileError, Host};
+use crate::host::{Digest, FileError, Host, KeyEncoding, Padding, PrivateKey, SignError};
 use binding::HostObject;
 
 /// Runs one task to its end and returns its outcome in the agent's words. The JavaScript half takes only this value, together with the
@@ -60,6 +60,27 @@ impl fmt::Debug for JsHost {
 impl Host for JsHost {
     fn http_client(&self) -> Arc<dyn HttpClient> {
         Arc::new(transport::Transport::new(Arc::clone(&self.object)))
+    }
+
+    fn identity_client(&self) -> Arc<dyn HttpClient> {
+        Arc::new(transport::Transport::near(Arc::clone(&self.object)))
+    }
+
+    fn digest(&self, digest: Digest, data: &[u8]) -> Vec<u8> {
+        let name = match digest {
+            Digest::Sha1 => "sha1",
+            Digest::Sha256 => "sha256",
+        };
+        self.object.digest(name, data).to_vec()
+    }
+
+    fn sign(&self, key: &PrivateKey, padding: Padding, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let encoding = match key.encoding {
+            KeyEncoding::Pkcs1 => "pkcs1",
+            KeyEncoding::Pkcs8 => "pkcs8",
+        };
+        let signature = self.object.sign(key.der.bytes(), encoding, padding == Padding::Pss, message);
+        signature.map(|bytes| bytes.to_vec()).map_err(|error| SignError(binding::HostError::from(error).message()))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

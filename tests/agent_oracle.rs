@@ -82,7 +82,7 @@ fn engine(environment: &Environment) -> (Agent, Arc<Mutex<Vec<String>>>, Arc<dyn
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let host: Arc<dyn Host> = Arc::new(NativeHost::new(Setup {
-        transport: Transport::new(&Trust::machine(|_| None)).expect("a transport"),
+        transport: Transport::new(&Trust::Machine(Box::default())).expect("a transport"),
         variables: environment.clone(),
         working_directory: project("."),
         sink: Arc::new(move |line: &str| sink.lock().expect("no printer panicked").push(line.to_owned())),

@@ -396,7 +396,7 @@ async fn the_emulator_prints_one_line_serves_and_ends_well_when_interrupted() {
     output.read_line(&mut line).await.unwrap();
     std::fs::write(folder.path().join("ready.json"), &line).unwrap();
     let target = dtl::cli::target::Target::running_emulator(&folder.path().join("ready.json")).unwrap();
-    let transport = dtl::cli::host::Transport::new(&target.trust(|_| None)).unwrap();
+    let transport = dtl::cli::host::Transport::new(&target.trust(|_| None).unwrap()).unwrap();
     let token = crate::harness::token(&target, &transport).await;
     let url = format!("{}nowhere?api-version=2018-09-15", target.resource_manager);
     assert_eq!(transport.client().get(url).bearer_auth(token).send().await.unwrap().status(), 404);

@@ -13,7 +13,7 @@ use crate::host::Host;
 /// Variables whose names start so are moved into the vault.
 const VAULTED_PREFIXES: [&str; 5] = ["INPUT_", "ENDPOINT_AUTH_", "SECUREFILE_TICKET_", "SECRET_", "VSTS_TASKVARIABLE_"];
 /// Variables that are moved into the vault by their full names.
-const VAULTED_NAMES: [&str; 3] = ["COMMAND_CORRELATION_ID", "VSTS_PUBLIC_VARIABLES", "VSTS_SECRET_VARIABLES"];
+const VAULTED_NAMES: [&str; 4] = ["COMMAND_CORRELATION_ID", "VSTS_PUBLIC_VARIABLES", "VSTS_SECRET_VARIABLES", "IDENTITY_HEADER"];
 /// Parameters of a service connection that are secret. The others (tenant, application) are not, and masking them would garble the log.
 const SECRET_PARAMETERS: [&str; 5] = ["SERVICEPRINCIPALKEY", "SERVICEPRINCIPALCERTIFICATE", "ACCESSTOKEN", "PASSWORD", "APITOKEN"];
 /// The shortest text that is masked. Anything shorter would be blanked out all over the log and give itself away.
@@ -53,7 +53,7 @@ impl Vault {
         let mut secrets = Vec::new();
         for name in names {
             let value = &self.values[name];
-            if name.starts_with("SECRET_") || name.starts_with("SECUREFILE_TICKET_") {
+            if name.starts_with("SECRET_") || name.starts_with("SECUREFILE_TICKET_") || name == "IDENTITY_HEADER" {
                 secrets.push(value.clone());
             } else if name.starts_with("ENDPOINT_AUTH_PARAMETER_") {
                 if SECRET_PARAMETERS.iter().any(|parameter| name.ends_with(&format!("_{parameter}"))) {

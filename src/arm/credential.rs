@@ -2,11 +2,19 @@
 //!
 //! Tokens are cached by `azure_identity` for the task's life and fetched again before they expire. The authority is the connection's own;
 //! it is never asked whether it is one that the world knows (instance discovery).
+//!
+//! What `azure_identity` lacks where there is no operating system is here: certificates (`certificate`), managed identities
+//! (`managed_identity`) and Active Directory Federation Services (`adfs`).
+
+mod adfs;
+mod certificate;
+mod managed_identity;
+mod pipeline_token;
+mod refusal;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -15,25 +23,28 @@ use azure_core::{
     credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions},
     error::ErrorKind,
     http::{
-        AsyncRawResponse, ClientMethodOptions, ClientOptions, Context, HttpClient, Method, RawResponse, Request, RetryOptions, Transport,
-        Url,
+        ClientOptions, Context, Request, RetryOptions, Transport, Url,
         policies::{Policy, PolicyResult},
     },
 };
 use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
 };
-use serde_json::Value;
 
 use super::{Cloud, Error, scrub};
-use crate::host::Host;
+use crate::host::{Host, PrivateKey};
+use adfs::Adfs;
+use certificate::CertificateAssertion;
+use managed_identity::ManagedIdentity;
+use pipeline_token::PipelineToken;
+use refusal::Refusal;
 
 /// An identity and how it signs in.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The Microsoft Entra tenant: its GUID or a domain of its.
+    /// The Microsoft Entra tenant: its GUID or a domain of its. Federation services have none.
     pub tenant_id: String,
-    /// The application's (client) id.
+    /// The application's (client) id; empty for the machine's own managed identity.
     pub client_id: String,
     /// How it proves who it is.
     pub proof: Proof,
@@ -44,6 +55,15 @@ pub struct Identity {
 pub enum Proof {
     /// By a secret.
     Secret(Secret),
+    /// By a signature that its certificate verifies.
+    Certificate {
+        /// DER of the certificate, and of its issuers.
+        chain: Vec<Vec<u8>>,
+        /// The certificate's private key.
+        key: PrivateKey,
+    },
+    /// By the machine that it runs on (managed identity).
+    Machine(MachineIdentity),
     /// By a token of the pipeline that the application trusts (workload identity federation).
     Federation {
         /// The address that hands out the pipeline's token for the connection, with its query.
@@ -51,6 +71,17 @@ pub enum Proof {
         /// The job's own access token.
         system_access_token: Secret,
     },
+}
+
+/// Who hands out the tokens of a machine's managed identity.
+#[derive(Clone, Debug)]
+pub enum MachineIdentity {
+    /// Azure's instance metadata service, by its address for tokens.
+    InstanceMetadata(Url),
+    /// App Service and Container Apps, by the address for tokens and the header that they ask for.
+    AppService(Url, Secret),
+    /// Azure Arc, by its address for tokens.
+    Arc(Url),
 }
 
 /// Told of every secret as it comes into being, so that it can be masked.
@@ -63,45 +94,69 @@ pub fn credential(
     identity: Identity,
     register: SecretRegistrar,
 ) -> Result<Arc<dyn TokenCredential>, Error> {
-    let options = client_options(host, cloud);
-    let make: Maker = match identity.proof {
-        Proof::Secret(secret) => Box::new(move || {
-            let options = ClientSecretCredentialOptions { client_options: options.clone() };
-            Ok(ClientSecretCredential::new(&identity.tenant_id, identity.client_id.clone(), secret.clone(), Some(options))?)
-        }),
+    let refusal = Arc::new(Refusal::default());
+    let options = client_options(host, cloud, &refusal);
+    let adfs = cloud.is_adfs().then(|| Adfs::new(host, cloud, &identity.client_id, &refusal)).transpose()?;
+    let Identity { tenant_id, client_id, proof } = identity;
+    let make: Maker = match proof {
+        Proof::Machine(machine) => {
+            let credential = Arc::new(ManagedIdentity::new(host, machine, client_id));
+            Box::new(move || Ok(Arc::clone(&credential) as Arc<dyn TokenCredential>))
+        }
+        Proof::Secret(secret) => match adfs {
+            Some(adfs) => adfs.with_secret(secret),
+            None => Box::new(move || {
+                let options = ClientSecretCredentialOptions { client_options: options.clone() };
+                Ok(ClientSecretCredential::new(&tenant_id, client_id.clone(), secret.clone(), Some(options))?)
+            }),
+        },
+        Proof::Certificate { chain, key } => {
+            let token_url = adfs.as_ref().map_or_else(|| format!("{}{tenant_id}/oauth2/v2.0/token", cloud.authority), Adfs::token_url);
+            let assertion =
+                CertificateAssertion::new(host, &chain, key, &client_id, token_url, adfs.is_some()).map_err(|error| unusable(&error))?;
+            refusal.present(format!("the certificate with the thumbprint {}", assertion.thumbprint()));
+            by_assertion(assertion, adfs, options, tenant_id, client_id)
+        }
         Proof::Federation { request_uri, system_access_token } => {
             let url = Url::parse(&request_uri).ok().filter(|url| url.scheme() == "https");
             let url = url.ok_or_else(|| Error::Address { request: "the pipeline's token".to_owned(), url: scrub::url(&request_uri) })?;
-            let token = PipelineToken {
-                host: Arc::clone(host),
-                client: host.http_client(),
-                url,
-                system_access_token,
-                register: Arc::clone(&register),
-            };
-            Box::new(move || {
-                let options = ClientAssertionCredentialOptions { client_options: options.clone() };
-                let (tenant_id, client_id) = (identity.tenant_id.clone(), identity.client_id.clone());
-                Ok(ClientAssertionCredential::new(tenant_id, client_id, token.clone(), Some(options))?)
-            })
+            let token = PipelineToken::new(host, url, system_access_token, Arc::clone(&register), Arc::clone(&refusal));
+            by_assertion(token, adfs, options, tenant_id, client_id)
         }
     };
     let inner = make().map_err(|error| unusable(&error))?;
-    Ok(Arc::new(Renewing { make, register, state: Mutex::new(State { inner, last: None }) }))
+    Ok(Arc::new(Renewing { make, register, refusal, state: Mutex::new(State { inner, last: None }) }))
+}
+
+/// Trades an assertion for access tokens.
+fn by_assertion<A: ClientAssertion + Clone + 'static>(
+    assertion: A,
+    adfs: Option<Adfs>,
+    options: ClientOptions,
+    tenant_id: String,
+    client_id: String,
+) -> Maker {
+    match adfs {
+        Some(adfs) => adfs.with_assertion(Arc::new(assertion)),
+        None => Box::new(move || {
+            let options = ClientAssertionCredentialOptions { client_options: options.clone() };
+            Ok(ClientAssertionCredential::new(tenant_id.clone(), client_id.clone(), assertion.clone(), Some(options))?)
+        }),
+    }
 }
 
 fn unusable(error: &azure_core::Error) -> Error {
     Error::SignIn { code: None, message: scrub::text(&error.to_string()), source: None }
 }
 
-fn client_options(host: &Arc<dyn Host>, cloud: &Cloud) -> ClientOptions {
+fn client_options(host: &Arc<dyn Host>, cloud: &Cloud, refusal: &Arc<Refusal>) -> ClientOptions {
     let mut configuration = CustomConfiguration::default();
     configuration.authority_host.clone_from(&cloud.authority);
     ClientOptions {
         retry: RetryOptions::none(),
         transport: Some(Transport::new(host.http_client())),
         cloud: Some(Arc::new(CloudConfiguration::Custom(configuration))),
-        per_try_policies: vec![Arc::new(UserAgent), Arc::new(OutOfOrder)],
+        per_try_policies: vec![Arc::new(UserAgent), Arc::new(OutOfOrder), refusal::clock(host, refusal)],
         ..Default::default()
     }
 }
@@ -149,6 +204,7 @@ type Maker = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send
 struct Renewing {
     make: Maker,
     register: SecretRegistrar,
+    refusal: Arc<Refusal>,
     state: Mutex<State>,
 }
 
@@ -182,7 +238,7 @@ impl Renewing {
 impl TokenCredential for Renewing {
     async fn get_token(&self, scopes: &[&str], options: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
         let inner = self.inner(scopes)?;
-        let token = inner.get_token(scopes, options).await?;
+        let token = inner.get_token(scopes, options).await.map_err(|error| self.refusal.explain(error))?;
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let last = self.state().last.replace((scopes, token.clone()));
         if !last.is_some_and(|(_, last)| last.token == token.token) {
@@ -195,79 +251,6 @@ impl TokenCredential for Renewing {
 impl fmt::Debug for Renewing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Renewing")
-    }
-}
-
-/// The pipeline's own token for a connection, asked for anew each time: it lives for minutes only.
-#[derive(Clone)]
-struct PipelineToken {
-    host: Arc<dyn Host>,
-    client: Arc<dyn HttpClient>,
-    url: Url,
-    system_access_token: Secret,
-    register: SecretRegistrar,
-}
-
-/// How often the pipeline is asked for its token.
-const TRIES: u32 = 3;
-
-impl PipelineToken {
-    async fn ask(&self) -> azure_core::Result<RawResponse> {
-        let mut request = Request::new(self.url.clone(), Method::Post);
-        request.insert_header("authorization", format!("Bearer {}", self.system_access_token.secret()));
-        request.insert_header("content-length", "0");
-        request.insert_header("accept", "application/json");
-        request.insert_header("x-tfs-fedauthredirect", "Suppress");
-        request.insert_header("user-agent", concat!("dtl/", env!("CARGO_PKG_VERSION")));
-        AsyncRawResponse::try_into_raw_response(self.client.execute_request(&request).await?).await
-    }
-}
-
-#[async_trait]
-impl ClientAssertion for PipelineToken {
-    async fn secret(&self, _options: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        let mut problem = String::new();
-        for attempt in 1..=TRIES {
-            match self.ask().await {
-                Ok(response) => match read_token(&response) {
-                    Ok(token) => {
-                        (self.register)(&token);
-                        return Ok(token);
-                    }
-                    Err(told) => {
-                        problem = told;
-                        let status = u16::from(response.status());
-                        if matches!(status, 400..=407 | 409..=428) {
-                            break;
-                        }
-                    }
-                },
-                Err(error) => problem = super::error::Cause::from_error(&error).chain(),
-            }
-            if attempt < TRIES {
-                self.host.sleep(Duration::from_millis(500) * attempt).await;
-            }
-        }
-        // The kind is none that is tried again from outside: three tries are enough.
-        Err(azure_core::Error::with_message(ErrorKind::Other, format!("the pipeline gave no token for the service connection: {problem}")))
-    }
-}
-
-impl fmt::Debug for PipelineToken {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("PipelineToken")
-    }
-}
-
-fn read_token(response: &RawResponse) -> Result<String, String> {
-    let status = u16::from(response.status());
-    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    match body["oidcToken"].as_str().filter(|token| !token.is_empty()) {
-        Some(token) if (200..300).contains(&status) => Ok(token.to_owned()),
-        _ => {
-            let message = body["message"].as_str().map(|message| format!(": {}", scrub::text(message))).unwrap_or_default();
-            Err(format!("its service answered {status}{message}"))
-        }
     }
 }
 

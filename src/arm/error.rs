@@ -271,7 +271,7 @@ impl Cause {
     }
 
     /// The whole chain on one line.
-    pub(super) fn chain(&self) -> String {
+    pub(crate) fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut below = self.source.as_deref();
         while let Some(cause) = below {

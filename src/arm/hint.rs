@@ -12,6 +12,10 @@ pub(super) fn of(error: &Error) -> Option<String> {
         Error::SignIn { code: Some(code), .. } => Some(sign_in(code).to_owned()),
         Error::SignIn { code: None, message, source } => {
             let below = source.as_ref().map(|source| source.chain()).unwrap_or_default();
+            // What names its remedy itself needs no other.
+            if message.contains("managed identity") {
+                return None;
+            }
             connection(&format!("{message}: {below}")).map(str::to_owned)
         }
         Error::Connection { source, .. } => connection(&source.chain()).map(str::to_owned),
@@ -116,15 +120,27 @@ fn sign_in(code: &str) -> &'static str {
         "AADSTS7000222" => {
             "the secret has expired: make a new one in the application's registration and store it in the service connection, or convert the connection to workload identity federation"
         }
-        "AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213" | "AADSTS7002111" | "AADSTS7002138" => {
-            "no federated credential of the application matches this connection: add one with the issuer and subject that the service connection shows"
+        "AADSTS700027" | "AADSTS50012" => {
+            "the application does not know this certificate: upload it (its public part) to the application's registration under Certificates & secrets, or store there what is registered; it may also have expired"
         }
-        "AADSTS700016" | "AADSTS700024" | "AADSTS7000112" => {
-            "check the application (client) id and the tenant of the service connection: the application may be deleted or disabled, or the clock wrong"
+        "AADSTS70021" | "AADSTS70025" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213" | "AADSTS7002111" | "AADSTS7002138" => {
+            "no federated credential of the application matches this connection: add one in the application's registration (or the managed identity) with exactly the issuer and subject that were presented"
         }
-        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" => "check the tenant id of the service connection",
-        "AADSTS500011" | "AADSTS65001" => {
-            "the tenant does not know this cloud's resource manager: check the service connection's environment"
+        "AADSTS700024" | "AADSTS500133" | "AADSTS7000271" => {
+            "the proof of identity was not valid at this time: set the clock of the agent's machine right (NTP) and run the step again"
+        }
+        "AADSTS700016" | "AADSTS7000229" => {
+            "the tenant has no such application: check the application (client) id and the tenant of the service connection; an application of another tenant needs an administrator's consent there"
+        }
+        "AADSTS7000112" => "the application is disabled: enable its enterprise application in the tenant",
+        "AADSTS65001" | "AADSTS65004" | "AADSTS90094" => {
+            "consent is missing: an administrator of the tenant must grant the application access (enterprise application, Permissions, Grant admin consent)"
+        }
+        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS50020" => {
+            "check the tenant id of the service connection, and that its environment is the cloud of that tenant"
+        }
+        "AADSTS900382" | "AADSTS500011" | "AADSTS5000224" => {
+            "the tenant does not know this cloud's resource manager: check the service connection's environment (public, US Government, China, Azure Stack)"
         }
         "AADSTS53003" | "AADSTS530035" => {
             "a Conditional Access policy blocks the sign-in: exempt the service connection's principal or the agent's address"

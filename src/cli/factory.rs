@@ -177,7 +177,7 @@ fn load(host: &NativeHost, arguments: &Arguments) -> Option<Configuration> {
 /// The machine as far as files go.
 fn reading_host() -> Result<NativeHost, String> {
     Ok(NativeHost::new(Setup {
-        transport: Transport::new(&Trust::machine(process_variable)).map_err(|error| explained(&error))?,
+        transport: Trust::machine(process_variable).and_then(|trust| Transport::new(&trust)).map_err(|error| explained(&error))?,
         variables: BTreeMap::new(),
         working_directory: std::env::current_dir().map_err(|error| explained(&error))?,
         sink: Arc::new(|_| {}),

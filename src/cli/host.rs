@@ -11,21 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use azure_core::{
-    error::{Error, ErrorKind},
-    http::{AsyncRawResponse, Body, HttpClient, Request, headers::Headers},
-};
+use azure_core::http::HttpClient;
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::host::{FileError, Host};
+use super::signature;
+use crate::host::{Digest, FileError, Host, Padding, PrivateKey, SignError};
 
-/// The longest time to reach a server.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest time for an answer to begin or to go on.
-const READ_TIMEOUT: Duration = Duration::from_secs(100);
+pub use super::network::{Network, Transport, TransportError, Trust};
 
 /// Takes every line that a step prints.
 pub type Sink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -77,6 +71,18 @@ impl fmt::Debug for NativeHost {
 impl Host for NativeHost {
     fn http_client(&self) -> Arc<dyn HttpClient> {
         Arc::new(self.setup.transport.clone())
+    }
+
+    fn identity_client(&self) -> Arc<dyn HttpClient> {
+        Arc::new(self.setup.transport.near())
+    }
+
+    fn digest(&self, digest: Digest, data: &[u8]) -> Vec<u8> {
+        signature::digest(digest, data)
+    }
+
+    fn sign(&self, key: &PrivateKey, padding: Padding, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        signature::sign(key, padding, message)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
@@ -242,125 +248,13 @@ impl Cancellation {
     }
 }
 
-/// Whom the transport trusts.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// The machine's own certificate authorities, and those of these PEM files.
-    Machine {
-        /// Further authorities, PEM.
-        extra: Vec<PathBuf>,
-    },
-    /// One authority alone and no proxy: a local emulator. Needs no certificates on the machine.
-    Only {
-        /// The authority's certificate, PEM.
-        authority: PathBuf,
-    },
-}
-
-impl Trust {
-    /// The machine's authorities and those that the variables `NODE_EXTRA_CA_CERTS` and `SSL_CERT_FILE` name.
-    pub fn machine(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let extra = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].iter().filter_map(|name| variable(name)).filter(|path| !path.is_empty());
-        Self::Machine { extra: extra.map(PathBuf::from).collect() }
-    }
-}
-
-/// Why there is no way to the network.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// A certificate file cannot be read.
-    #[error("failed to read the certificate authority '{}'", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A certificate file is not PEM, or TLS cannot be set up.
-    #[error("failed to set up TLS")]
-    Tls(#[from] reqwest::Error),
-}
-
-/// The way to the network: TLS, no redirects, every wait ended by a time-out.
-#[derive(Clone, Debug)]
-pub struct Transport {
-    client: reqwest::Client,
-}
-
-impl Transport {
-    /// A transport that trusts whom it is told to.
-    pub fn new(trust: &Trust) -> Result<Self, TransportError> {
-        let builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .https_only(true);
-        let builder = match trust {
-            Trust::Machine { extra } if extra.is_empty() => builder,
-            Trust::Machine { extra } => {
-                builder.tls_certs_merge(extra.iter().map(|path| authorities(path)).collect::<Result<Vec<_>, _>>()?.concat())
-            }
-            Trust::Only { authority } => builder.no_proxy().tls_certs_only(authorities(authority)?),
-        };
-        Ok(Self { client: builder.build()? })
-    }
-
-    /// The client below, for requests that are none of the engine's.
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
-    }
-}
-
-fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, TransportError> {
-    let pem = fs::read(path).map_err(|source| TransportError::Read { path: path.to_owned(), source })?;
-    Ok(reqwest::Certificate::from_pem_bundle(&pem)?)
-}
-
-#[async_trait]
-impl HttpClient for Transport {
-    /// Reads the whole answer before it returns, so that a connection lost midway is a failure of the attempt and is tried again.
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let method =
-            reqwest::Method::from_bytes(request.method().as_ref().as_bytes()).map_err(|error| Error::new(ErrorKind::Other, error))?;
-        let mut builder = self.client.request(method, request.url().clone());
-        for (name, value) in request.headers().iter() {
-            builder = builder.header(name.as_str(), value.as_str());
-        }
-        let body = match request.body().clone() {
-            Body::Bytes(bytes) => reqwest::Body::from(bytes),
-            Body::SeekableStream(stream) => reqwest::Body::wrap_stream(stream),
-        };
-        let failed = |error: reqwest::Error| {
-            let server = request.url().origin().ascii_serialization();
-            let problem = if error.is_timeout() { "no answer in time from" } else { "failed to reach" };
-            // The address is left out of the cause: its query may hold a signature.
-            Error::with_error(ErrorKind::Io, error.without_url(), format!("{problem} {server}"))
-        };
-        let response = builder.body(body).send().await.map_err(failed)?;
-        let status = response.status().as_u16();
-        let headers = response_headers(response.headers());
-        let bytes = response.bytes().await.map_err(failed)?;
-        Ok(AsyncRawResponse::from_bytes(status.into(), headers, bytes))
-    }
-}
-
-fn response_headers(map: &reqwest::header::HeaderMap) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in map {
-        headers.insert(name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned());
-    }
-    headers
-}
-
 #[cfg(test)]
 mod tests {
-    use azure_core::http::Method;
-
     use super::*;
 
     fn host(variables: &[(&str, &str)], canceller: &Canceller) -> NativeHost {
         NativeHost::new(Setup {
-            transport: Transport::new(&Trust::Machine { extra: Vec::new() }).unwrap(),
+            transport: Transport::new(&Trust::Machine(Box::default())).unwrap(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             working_directory: std::env::temp_dir(),
             sink: Arc::new(|_| {}),
@@ -425,15 +319,5 @@ mod tests {
         assert_eq!(host.read_file(&path), Ok(b"text".to_vec()));
         assert_eq!(host.read_file(&folder.path().to_string_lossy()), Err(FileError::IsDirectory));
         assert_eq!(host.read_file("/no/such/file"), Err(FileError::NotFound));
-    }
-
-    #[tokio::test]
-    async fn an_unreachable_server_is_a_failure_that_is_retried_and_names_the_server_alone() {
-        let client = host(&[], &Canceller::new()).http_client();
-        let request = Request::new("https://127.0.0.1:9/path?sig=hidden".parse().unwrap(), Method::Get);
-        let error = client.execute_request(&request).await.unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Io);
-        assert_eq!(error.to_string(), "failed to reach https://127.0.0.1:9");
-        assert!(!format!("{error:?}").contains("hidden"));
     }
 }

@@ -101,7 +101,7 @@ impl Place {
         console: Arc<Console>,
     ) -> Result<Self, Exit> {
         let (target, emulator) = find_target(&arguments).await?;
-        let transport = Transport::new(&target.trust(process_variable)).map_err(|error| fail(&error))?;
+        let transport = target.trust(process_variable).and_then(|trust| Transport::new(&trust)).map_err(|error| fail(&error))?;
         let sources = std::env::current_dir().map_err(|error| fail(&error))?;
         let folder = tempfile::Builder::new().prefix("dtl-").tempdir().map_err(|error| fail(&error))?;
         let folders = Folders { sources, temp: folder.path().join("temp"), staging: folder.path().join("staging") };

@@ -7,7 +7,7 @@ use std::{
 
 use azure_core::credentials::Secret;
 
-use super::host::Trust;
+use super::host::{TransportError, Trust};
 use crate::emulator::Ready;
 
 /// Where requests go and who sends them.
@@ -117,9 +117,9 @@ impl Target {
     }
 
     /// Whom to trust on the way there.
-    pub fn trust(&self, variable: impl Fn(&str) -> Option<String>) -> Trust {
+    pub fn trust(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Trust, TransportError> {
         match &self.ca_file {
-            Some(authority) => Trust::Only { authority: authority.clone() },
+            Some(authority) => Ok(Trust::Only { authority: authority.clone() }),
             None => Trust::machine(variable),
         }
     }

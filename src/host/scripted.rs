@@ -17,7 +17,7 @@ use futures::{FutureExt, channel::oneshot, future::BoxFuture};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{FileError, Host};
+use super::{Digest, FileError, Host, Padding, PrivateKey, SignError};
 
 /// When every scripted host starts: 2026-11-20 00:00 UTC, so many days after 1970.
 #[must_use]
@@ -280,6 +280,24 @@ impl Drop for Handle {
 impl Host for Handle {
     fn http_client(&self) -> Arc<dyn HttpClient> {
         Arc::new(self.host.clone())
+    }
+
+    fn identity_client(&self) -> Arc<dyn HttpClient> {
+        Arc::new(self.host.clone())
+    }
+
+    /// No hash, but as many bytes as one has.
+    fn digest(&self, digest: Digest, data: &[u8]) -> Vec<u8> {
+        let sum = data.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        vec![sum; if digest == Digest::Sha1 { 20 } else { 32 }]
+    }
+
+    /// No signature, but one that tells how it was asked for.
+    fn sign(&self, key: &PrivateKey, padding: Padding, _message: &[u8]) -> Result<Vec<u8>, SignError> {
+        if key.der.bytes().is_empty() {
+            return Err(SignError("an empty key".to_owned()));
+        }
+        Ok(format!("{padding:?}").into_bytes())
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -1,11 +1,12 @@
 // The object that the engine asks for everything of this machine. Its names are those of `src/wasm/binding.rs`.
 'use strict';
 
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const output = require('./output.js');
 const cancellation = require('./cancellation.js');
-const { send } = require('./transport.js');
+const { send, sendNear } = require('./transport.js');
 
 function createHost(panicked) {
   return {
@@ -24,6 +25,9 @@ function createHost(panicked) {
     panicked,
     startTimer,
     send,
+    sendNear,
+    digest,
+    sign,
   };
 }
 
@@ -45,6 +49,21 @@ function startTimer(milliseconds) {
   let timer;
   const done = new Promise((resolve) => (timer = setTimeout(resolve, milliseconds)));
   return { done, stop: () => clearTimeout(timer) };
+}
+
+function digest(algorithm, data) {
+  return crypto.createHash(algorithm).update(data).digest();
+}
+
+// The bytes are views of the engine's memory, valid during the call only, which is why nothing here waits.
+function sign(key, type, pss, message) {
+  const privateKey = crypto.createPrivateKey({ key: Buffer.from(key), format: 'der', type });
+  if (privateKey.asymmetricKeyType !== 'rsa') {
+    throw new Error('it is no RSA key');
+  }
+  const { RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING, RSA_PSS_SALTLEN_DIGEST } = crypto.constants;
+  const padding = pss ? { padding: RSA_PKCS1_PSS_PADDING, saltLength: RSA_PSS_SALTLEN_DIGEST } : { padding: RSA_PKCS1_PADDING };
+  return crypto.sign('sha256', message, { key: privateKey, ...padding });
 }
 
 module.exports = { createHost };

@@ -28,7 +28,9 @@ async function main() {
   const { name } = JSON.parse(readFileSync(join(__dirname, 'task.json'), 'utf8'));
   // Other threads compile the engine while this one loads what the host needs, which takes as long.
   const compiling = WebAssembly.compile(readFileSync(join(__dirname, 'engine_bg.wasm')));
+  const { connectEarly } = require('./connections.js');
   const { createHost } = require('./host.js');
+  connectEarly(firstHosts());
   const { initSync, run } = require('dtl-engine');
   initSync({ module: await compiling });
   const outcome = await run(createHost((message) => (panic = message)), name);
@@ -37,6 +39,15 @@ async function main() {
     return;
   }
   end(0);
+}
+
+// Where the engine will most likely turn to first: whoever hands out the pipeline's token, the sign-in authority, the resource manager.
+function firstHosts() {
+  const id = process.env.INPUT_CONNECTEDSERVICENAME?.trim();
+  const data = (key) => process.env[`ENDPOINT_DATA_${id}_${key}`];
+  const isFederated = /^WorkloadIdentityFederation$/i.test(process.env[`ENDPOINT_AUTH_SCHEME_${id}`]);
+  const authority = data('ACTIVEDIRECTORYAUTHORITY') ?? data('ENVIRONMENTAUTHORITYURL');
+  return [isFederated && process.env.SYSTEM_OIDCREQUESTURI, authority, process.env[`ENDPOINT_URL_${id}`]].filter(Boolean);
 }
 
 function internal(error) {

@@ -31,6 +31,10 @@ function error(message) {
   command('task.logissue', 'type=error;', message);
 }
 
+function warning(message) {
+  command('task.logissue', 'type=warning;', message);
+}
+
 function complete(result, message) {
   command('task.complete', `result=${result};`, message);
 }
@@ -57,4 +61,4 @@ function escapeProperty(text) {
   return escapeData(text).replace(/]/g, '%5D').replace(/;/g, '%3B');
 }
 
-module.exports = { print, error, complete, completed, flush };
+module.exports = { print, error, warning, complete, completed, flush };

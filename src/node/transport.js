@@ -1,10 +1,14 @@
 // Requests over node:https. Not `fetch`: that starts slower, knows no proxy on Node 20 and follows redirects by itself.
 'use strict';
 
+const http = require('node:http');
 const https = require('node:https');
-const tls = require('node:tls');
+const net = require('node:net');
+const { agent } = require('./connections.js');
+const { permanent } = require('./network.js');
 
 const CONNECT_MS = 30_000;
+const NEAR_CONNECT_MS = 2_000;
 const FIRST_BYTE_MS = 100_000;
 const IDLE_MS = 60_000;
 
@@ -23,15 +27,8 @@ const UNTRUSTED = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-// Node reads the trusted certificates when the first connection is made, which takes as long as compiling the engine. Made here, it is done
-// while other threads compile.
-const secureContext = tls.createSecureContext({ minVersion: 'TLSv1.2' });
-const agent = new https.Agent({ keepAlive: true, secureContext });
-
-// Decides how a host is reached: the one place where a proxy would come in.
-function agentFor(_url) {
-  return agent;
-}
+// What OpenSSL says of a server that knows nothing newer than TLS 1.1.
+const OUTDATED = ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'ERR_SSL_WRONG_VERSION_NUMBER'];
 
 // Sends a request and reads the whole answer, which may have any status. Headers are names and values in turn. The error of a request
 // that could not be made has words for the user, and is `permanent` when trying again cannot help. It never quotes more of the address
@@ -42,21 +39,35 @@ async function send(method, address, headers, body) {
     throw permanent(`'${url.protocol}//${url.host}' is refused: only https is allowed`);
   }
   const content = body && Buffer.from(body);
+  const request = { method, url, headers, content, client: https, agent, patience: CONNECT_MS };
   try {
-    return await exchange(method, url, headers, content);
+    return await exchange(request);
   } catch (error) {
     // The service may close an idle connection just as it is used again: that says nothing about the service's health.
     if (error.stale && REPEATABLE.includes(method)) {
-      return exchange(method, url, headers, content);
+      return exchange(request);
     }
     throw error;
   }
 }
 
-function exchange(method, url, headers, content) {
+// The same to a service of this machine or its own link, over http and past any proxy: a managed identity's tokens come from there.
+async function sendNear(method, address, headers, body) {
+  const url = new URL(address);
+  if (url.protocol !== 'http:' || !isNear(url.hostname)) {
+    throw permanent(`'${url.protocol}//${url.host}' is refused: it is not on this machine`);
+  }
+  return exchange({ method, url, headers, content: body && Buffer.from(body), client: http, agent: false, patience: NEAR_CONNECT_MS });
+}
+
+function isNear(host) {
+  return host === 'localhost' || host === '[::1]' || (net.isIPv4(host) && /^(127|169\.254)\./.test(host));
+}
+
+function exchange({ method, url, headers, content, client, agent, patience }) {
   return new Promise((resolve, reject) => {
     let timer;
-    const request = https.request(url, { method, agent: agentFor(url), headers: headerObject(headers, content) });
+    const request = client.request(url, { method, agent, headers: headerObject(headers, content) });
     const expect = (milliseconds, what) => {
       clearTimeout(timer);
       timer = setTimeout(() => request.destroy(new Error(`${what} within ${milliseconds / 1000} s`)), milliseconds);
@@ -67,14 +78,15 @@ function exchange(method, url, headers, content) {
     };
     request.on('socket', (socket) => {
       const connected = () => expect(FIRST_BYTE_MS, 'no answer');
-      if (request.reusedSocket) {
-        connected();
+      const isConnecting = socket.connecting || socket.secureConnecting;
+      if (isConnecting) {
+        socket.once(client === https ? 'secureConnect' : 'connect', connected);
       } else {
-        expect(CONNECT_MS, 'no connection');
-        socket.once('secureConnect', connected);
+        connected();
       }
     });
     request.on('error', fail);
+    expect(patience, 'no connection');
     request.on('response', (response) => {
       const chunks = [];
       expect(IDLE_MS, 'the answer stopped: nothing came');
@@ -108,10 +120,16 @@ function headerList(headers) {
 }
 
 function explain(error, url, request) {
+  if (error.permanent || error.worded) {
+    return error;
+  }
   const code = error.code ?? error.errors?.[0]?.code;
   if (UNTRUSTED.has(code)) {
-    const remedy = 'a certificate authority of your own is trusted when NODE_EXTRA_CA_CERTS names its file';
+    const remedy = 'a certificate authority of your own is trusted when the agent (--sslcacert), NODE_EXTRA_CA_CERTS or SSL_CERT_FILE names its file';
     return permanent(`the certificate of '${url.host}' is not trusted (${code}); ${remedy}`);
+  }
+  if (OUTDATED.includes(code)) {
+    return permanent(`'${url.host}' speaks no TLS 1.2 or newer (${code}); nothing older is spoken here`);
   }
   const failure = new Error(`${reason(code, error)} ('${url.host}')`);
   failure.stale = Boolean(request.reusedSocket) && (code === 'ECONNRESET' || code === 'EPIPE');
@@ -137,8 +155,4 @@ function reason(code, error) {
   }
 }
 
-function permanent(message) {
-  return Object.assign(new Error(message), { permanent: true });
-}
-
-module.exports = { send };
+module.exports = { send, sendNear };

@@ -105,7 +105,7 @@ impl Done {
 
 /// Reads the inputs that all lab tasks have. The lab is there even where the rest is not, so that ids can be checked against it.
 pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Option<CommonInputs>) {
-    let connection = connection(agent, problems);
+    let connection = problems.take(agent.connection("ConnectedServiceName"));
     let lab = problems
         .take(agent.required_input("LabId"))
         .and_then(|text| problems.take(text.parse::<Lab>().map_err(|error| about("LabId", error))));
@@ -119,15 +119,9 @@ pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Op
 
 /// Reads the inputs that tasks without a lab have.
 pub fn common_inputs_without_lab(agent: &Agent, problems: &mut Problems) -> Option<CommonInputs<()>> {
-    let connection = connection(agent, problems);
+    let connection = problems.take(agent.connection("ConnectedServiceName"));
     let time_out = time_out(agent, problems);
     Some(CommonInputs { connection: connection?, lab: (), time_out: time_out? })
-}
-
-fn connection(agent: &Agent, problems: &mut Problems) -> Option<Connection> {
-    let connection = problems.take(agent.connection("ConnectedServiceName"))?;
-    problems.take(connection.subscription().map_err(|error| about("ConnectedServiceName", error)));
-    Some(connection)
 }
 
 fn time_out(agent: &Agent, problems: &mut Problems) -> Option<Duration> {

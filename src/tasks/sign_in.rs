@@ -2,14 +2,14 @@
 
 use super::error::{Error, chain};
 use crate::{
-    agent::{Agent, Authentication, Connection},
+    agent::{Agent, Authentication, Connection, IdentityService},
     arm::{
         Client, Cloud,
-        credential::{Identity, Proof, credential},
+        credential::{Identity, MachineIdentity, Proof, credential},
     },
 };
 
-/// A client for the connection's own cloud. Only an Azure Stack is asked where to sign in; the first request signs in.
+/// A client for the connection's own cloud. Only a cloud whose connection does not say is asked where to sign in; the first request signs in.
 pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Connection), Error> {
     let connection = connection
         .discover(agent.host().as_ref())
@@ -24,6 +24,17 @@ pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Co
         Authentication::ClientSecret { client_id, secret } => (client_id, Proof::Secret(secret)),
         Authentication::WorkloadIdentityFederation { client_id, request_uri, system_access_token } => {
             (client_id, Proof::Federation { request_uri, system_access_token })
+        }
+        Authentication::ClientCertificate { client_id, certificate } => {
+            (client_id, Proof::Certificate { chain: certificate.chain, key: certificate.key })
+        }
+        Authentication::ManagedIdentity { client_id, service } => {
+            let machine = match service {
+                IdentityService::InstanceMetadata { url } => MachineIdentity::InstanceMetadata(url),
+                IdentityService::AppService { url, header } => MachineIdentity::AppService(url, header),
+                IdentityService::Arc { url } => MachineIdentity::Arc(url),
+            };
+            (client_id.unwrap_or_default(), Proof::Machine(machine))
         }
     };
     let identity = Identity { tenant_id: connection.tenant_id.clone(), client_id, proof };

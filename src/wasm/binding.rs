@@ -75,6 +75,24 @@ extern "C" {
         body: Option<Uint8Array>,
     ) -> Result<Answer, JsValue>;
 
+    /// The same to a service of the machine itself, over http.
+    #[wasm_bindgen(method, catch, js_name = sendNear)]
+    pub async fn send_near(
+        this: &HostObject,
+        method: &str,
+        url: &str,
+        headers: Vec<String>,
+        body: Option<Uint8Array>,
+    ) -> Result<Answer, JsValue>;
+
+    /// A hash by Node's name of the function.
+    #[wasm_bindgen(method)]
+    pub fn digest(this: &HostObject, algorithm: &str, data: &[u8]) -> Uint8Array;
+
+    /// An RSA signature over a SHA-256 hash; the key is DER of Node's type `encoding`.
+    #[wasm_bindgen(method, catch)]
+    pub fn sign(this: &HostObject, key: &[u8], encoding: &str, pss: bool, message: &[u8]) -> Result<Uint8Array, JsValue>;
+
     /// A running timer.
     pub type Timer;
 

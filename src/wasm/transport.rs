@@ -17,15 +17,21 @@ use send_wrapper::SendWrapper;
 
 use super::binding::{Answer, HostError, HostObject};
 
-/// The transport for https.
+/// The transport for https, or for http to services of the machine itself.
 pub struct Transport {
     object: Arc<SendWrapper<HostObject>>,
+    near: bool,
 }
 
 impl Transport {
-    /// A transport over a host.
+    /// A transport for https.
     pub fn new(object: Arc<SendWrapper<HostObject>>) -> Self {
-        Self { object }
+        Self { object, near: false }
+    }
+
+    /// A transport for http to services of the machine itself.
+    pub fn near(object: Arc<SendWrapper<HostObject>>) -> Self {
+        Self { object, near: true }
     }
 }
 
@@ -42,7 +48,12 @@ impl HttpClient for Transport {
         let headers = request.headers().iter().flat_map(|(name, value)| [name.as_str().to_owned(), value.as_str().to_owned()]).collect();
         let sending = async {
             let body = (!body.is_empty()).then(|| Uint8Array::from(body.as_ref()));
-            match self.object.send(request.method().as_str(), request.url().as_str(), headers, body).await {
+            let (method, url) = (request.method().as_str(), request.url().as_str());
+            let answer = match self.near {
+                true => self.object.send_near(method, url, headers, body).await,
+                false => self.object.send(method, url, headers, body).await,
+            };
+            match answer {
                 Ok(answer) => Ok(response(&answer)),
                 Err(error) => Err(failure(&error.into())),
             }

@@ -46,6 +46,16 @@ fn federated() -> Variables {
     ]
 }
 
+fn managed() -> Variables {
+    vec![
+        ("INPUT_CONNECTEDSERVICENAME", "@"),
+        ("ENDPOINT_URL_@", "https://management.azure.com/"),
+        ("ENDPOINT_AUTH_SCHEME_@", "ManagedServiceIdentity"),
+        ("ENDPOINT_AUTH_PARAMETER_@_TENANTID", "tenant"),
+        ("ENDPOINT_DATA_@_SUBSCRIPTIONID", "sub"),
+    ]
+}
+
 fn changed(mut variables: Variables, changes: &[(&'static str, &'static str)]) -> Variables {
     for (name, value) in changes {
         variables.retain(|(other, _)| other != name);
@@ -130,38 +140,44 @@ fn the_token_services_address_is_built_when_the_agent_does_not_tell_it() {
 
 #[test]
 fn each_cloud_has_its_own_addresses() {
-    let table: [(Changes, &str, &str, Option<&str>); 6] = [
+    // What was changed; authority, scope and portal; what is left to ask for.
+    let all = Unknown::default();
+    let authority = Unknown { authority: true, audience: false };
+    let table: [(Changes, &str, &str, Option<&str>, Unknown); 8] = [
+        (&[], "https://login.microsoftonline.com/", "https://management.azure.com/.default", Some("https://portal.azure.com/"), all),
         (
             &[
                 ("ENDPOINT_URL_@", "https://management.usgovcloudapi.net"),
                 ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureUSGovernment"),
-                ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", ""),
+                ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "https://login.microsoftonline.us/"),
             ],
             "https://login.microsoftonline.us/",
             "https://management.usgovcloudapi.net/.default",
             Some("https://portal.azure.us/"),
+            all,
         ),
         (
             &[
                 ("ENDPOINT_URL_@", "https://management.chinacloudapi.cn/"),
-                ("ENDPOINT_DATA_@_ENVIRONMENT", ""),
+                ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureChinaCloud"),
                 ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", ""),
+                ("ENDPOINT_DATA_@_ENVIRONMENTAUTHORITYURL", "https://login.chinacloudapi.cn"),
             ],
             "https://login.chinacloudapi.cn/",
             "https://management.chinacloudapi.cn/.default",
             Some("https://portal.azure.cn/"),
+            all,
         ),
         (
-            &[("ENDPOINT_URL_@", "https://127.0.0.1:4433/"), ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "https://127.0.0.1:4433/")],
-            "https://127.0.0.1:4433/",
-            "https://127.0.0.1:4433/.default",
+            &[
+                ("ENDPOINT_URL_@", "https://management.microsoftazure.de/"),
+                ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureGermanCloud"),
+                ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "https://login.microsoftonline.de/"),
+            ],
+            "https://login.microsoftonline.de/",
+            "https://management.microsoftazure.de/.default",
             None,
-        ),
-        (
-            &[("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "")],
-            "https://login.microsoftonline.com/",
-            "https://management.azure.com/.default",
-            Some("https://portal.azure.com/"),
+            all,
         ),
         (
             &[
@@ -171,6 +187,15 @@ fn each_cloud_has_its_own_addresses() {
             "https://login.private.example/base/",
             "https://management.private.example/.default",
             None,
+            all,
+        ),
+        // No cloud's authority is known beforehand.
+        (
+            &[("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "")],
+            "",
+            "https://management.azure.com/.default",
+            Some("https://portal.azure.com/"),
+            authority,
         ),
         (
             &[
@@ -181,29 +206,44 @@ fn each_cloud_has_its_own_addresses() {
             "https://login.microsoftonline.com/",
             "https://management.stack.example/guid/.default",
             None,
+            all,
+        ),
+        (
+            &[("ENDPOINT_URL_@", "https://management.local.azurestack.external/"), ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureStack")],
+            "https://login.microsoftonline.com/",
+            "https://management.local.azurestack.external/.default",
+            None,
+            Unknown { authority: false, audience: true },
         ),
     ];
-    for (changes, authority, scope, portal) in table {
+    for (changes, authority, scope, portal, unknown) in table {
         let connection = connect(&changed(secret(), changes)).1.unwrap();
         assert_eq!(connection.authority, authority, "{changes:?}");
         assert_eq!(connection.token_scope, scope, "{changes:?}");
         assert_eq!(connection.portal.as_deref(), portal, "{changes:?}");
-        assert!(!connection.needs_discovery);
+        assert_eq!(connection.unknown, unknown, "{changes:?}");
     }
 }
 
 #[test]
 fn what_cannot_be_used_is_told_with_its_remedy() {
-    let table: [(Variables, &str); 12] = [
+    let table: [(Variables, &str); 13] = [
         (changed(secret(), &[("INPUT_CONNECTEDSERVICENAME", "")]), "input 'ConnectedServiceName' is required"),
         (changed(secret(), &[("INPUT_CONNECTEDSERVICENAME", "my connection")]), "'my connection', which this job did not receive"),
+        (changed(secret(), &[("ENDPOINT_AUTH_PARAMETER_@_AUTHENTICATIONTYPE", "spnCertificate")]), "has no certificate"),
         (
-            changed(secret(), &[("ENDPOINT_AUTH_PARAMETER_@_AUTHENTICATIONTYPE", "spnCertificate")]),
-            "by a service principal with a certificate, which is not supported: use workload identity federation, or a service principal with a secret",
+            changed(
+                secret(),
+                &[
+                    ("ENDPOINT_AUTH_PARAMETER_@_AUTHENTICATIONTYPE", "spnCertificate"),
+                    ("ENDPOINT_AUTH_PARAMETER_@_SERVICEPRINCIPALCERTIFICATE", "-----BEGIN CERTIFICATE-----\nMAAB\n-----END CERTIFICATE-----\n"),
+                ],
+            ),
+            "the service connection's certificate cannot be used: it holds no private key",
         ),
         (
-            changed(secret(), &[("ENDPOINT_AUTH_SCHEME_@", "ManagedServiceIdentity")]),
-            "the agent machine's managed identity, which is not supported",
+            changed(managed(), &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://identity.example/")]),
+            "managed identity service 'http://identity.example/' is not an https address",
         ),
         (changed(secret(), &[("ENDPOINT_AUTH_SCHEME_@", "PublishProfile")]), "the scheme 'PublishProfile', which is not supported"),
         (changed(secret(), &[("ENDPOINT_AUTH_PARAMETER_@_SERVICEPRINCIPALKEY", ""), ("ENDPOINT_AUTH_@", "")]), "has no secret"),
@@ -241,38 +281,102 @@ fn a_missing_scheme_means_a_service_principal() {
 }
 
 #[test]
-fn a_connection_to_a_management_group_has_no_subscription() {
-    let connection = connect(&changed(secret(), &[("ENDPOINT_DATA_@_SUBSCRIPTIONID", "")])).1.unwrap();
+fn a_connection_to_a_management_group_names_it_where_a_subscription_is_missing() {
+    let group = &[("ENDPOINT_DATA_@_SUBSCRIPTIONID", ""), ("ENDPOINT_DATA_@_MANAGEMENTGROUPNAME", "platform")];
+    let connection = connect(&changed(secret(), group)).1.unwrap();
     let error = connection.subscription().unwrap_err().to_string();
-    assert!(error.contains("management group") && error.contains("choose one whose scope is the subscription"), "{error}");
+    assert!(error.contains("management group 'platform'") && error.contains("choose a connection whose scope is the subscription"), "{error}");
+}
+
+#[test]
+fn a_managed_identity_is_asked_for_where_the_machine_says() {
+    let table: [(Changes, &str, Option<&str>); 6] = [
+        (&[], "InstanceMetadata http://169.254.169.254/metadata/identity/oauth2/token", None),
+        (
+            &[("ENDPOINT_DATA_@_MSICLIENTID", "one of several"), ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:40342")],
+            "InstanceMetadata http://127.0.0.1:40342/metadata/identity/oauth2/token",
+            Some("one of several"),
+        ),
+        (
+            &[("ENDPOINT_DATA_@_MSIURI", "http://169.254.169.254/metadata/identity/oauth2/token"), ("IDENTITY_ENDPOINT", "http://localhost:1/")],
+            "InstanceMetadata http://169.254.169.254/metadata/identity/oauth2/token",
+            None,
+        ),
+        (
+            &[("IDENTITY_ENDPOINT", "http://localhost:42356/msi/token"), ("IDENTITY_HEADER", "the-header")],
+            "AppService http://localhost:42356/msi/token",
+            None,
+        ),
+        (
+            &[("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"), ("IMDS_ENDPOINT", "http://localhost:40342")],
+            "Arc http://localhost:40342/metadata/identity/oauth2/token",
+            None,
+        ),
+        (
+            &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "https://identity.example/")],
+            "InstanceMetadata https://identity.example/metadata/identity/oauth2/token",
+            None,
+        ),
+    ];
+    for (changes, expected, identity) in table {
+        let (host, connection) = connect(&changed(managed(), changes));
+        let connection = connection.unwrap();
+        assert_eq!(connection.unknown, Unknown::default(), "a managed identity asks no authority");
+        let Authentication::ManagedIdentity { client_id, service } = connection.authentication else { panic!() };
+        let found = match &service {
+            IdentityService::InstanceMetadata { url } => format!("InstanceMetadata {url}"),
+            IdentityService::AppService { url, .. } => format!("AppService {url}"),
+            IdentityService::Arc { url } => format!("Arc {url}"),
+        };
+        assert_eq!((found.as_str(), client_id.as_deref()), (expected, identity), "{changes:?}");
+        assert!(!format!("{service:?}").contains("the-header"));
+        assert_eq!(host.variable("IDENTITY_HEADER"), None, "it is taken out of the environment");
+    }
 }
 
 #[tokio::test]
-async fn an_azure_stack_is_asked_where_to_sign_in() {
-    let variables = changed(
-        secret(),
-        &[
-            ("ENDPOINT_URL_@", "https://management.stack.example/"),
-            ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureStack"),
-            ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", ""),
-        ],
-    );
-    let answer = |login: &str| {
-        let body = json!({"authentication": {"loginEndpoint": login, "audiences": ["https://management.stack.example/guid"]}});
-        on("GET", "https://management.stack.example/metadata/endpoints?api-version=2015-01-01").reply(200, &body)
+async fn what_the_connection_leaves_out_is_asked_of_its_resource_manager() {
+    let stack = |authority: &'static str| {
+        changed(
+            secret(),
+            &[
+                ("ENDPOINT_URL_@", "https://management.stack.example/"),
+                ("ENDPOINT_DATA_@_ENVIRONMENT", "AzureStack"),
+                ("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", authority),
+            ],
+        )
     };
-    let (host, connection) = connect(&variables);
-    host.expect([answer("https://login.stack.example/")]);
-    let connection = connection.unwrap().discover(host.as_ref()).await.unwrap();
-    assert_eq!(connection.authority, "https://login.stack.example/");
-    assert_eq!(connection.token_scope, "https://management.stack.example/guid/.default");
+    let answer = |host: &str, login: &str| {
+        let body = json!({"authentication": {"loginEndpoint": login, "audiences": ["https://management.stack.example/guid"]}});
+        on("GET", &format!("https://{host}/metadata/endpoints?api-version=2015-01-01")).reply(200, &body)
+    };
+    // Variables; the answer's login; authority and scope in the end; whether they are federation services.
+    let public = changed(secret(), &[("ENDPOINT_DATA_@_ACTIVEDIRECTORYAUTHORITY", "")]);
+    let (stack_host, guid) = ("management.stack.example", "https://management.stack.example/guid/.default");
+    let table = [
+        (stack(""), stack_host, "https://login.stack.example/", "https://login.stack.example/", guid, false),
+        (stack(""), stack_host, "https://adfs.stack.example/adfs", "https://adfs.stack.example/adfs/", guid, true),
+        (stack("https://own.example/"), stack_host, "https://login.stack.example/", "https://own.example/", guid, false),
+        (public, "management.azure.com", "https://login.windows.net/", "https://login.windows.net/", "https://management.azure.com/.default", false),
+    ];
+    for (variables, server, login, authority, scope, adfs) in table {
+        let (host, connection) = connect(&variables);
+        host.expect([answer(server, login)]);
+        let connection = connection.unwrap().discover(host.as_ref()).await.unwrap();
+        assert_eq!((connection.authority.as_str(), connection.token_scope.as_str(), connection.is_adfs()), (authority, scope, adfs));
+    }
 
-    let (host, connection) = connect(&variables);
-    host.expect([answer("https://adfs.stack.example/adfs/")]);
+    // Federation services know no tenants; Microsoft Entra does.
+    let nameless = changed(stack(""), &[("ENDPOINT_AUTH_PARAMETER_@_TENANTID", ""), ("ENDPOINT_AUTH_@", "")]);
+    let (host, connection) = connect(&nameless);
+    host.expect([answer(stack_host, "https://adfs.stack.example/adfs/")]);
+    assert!(connection.unwrap().discover(host.as_ref()).await.unwrap().is_adfs());
+    let (host, connection) = connect(&nameless);
+    host.expect([answer(stack_host, "https://login.stack.example/")]);
     let error = connection.unwrap().discover(host.as_ref()).await.unwrap_err().to_string();
-    assert!(error.contains("AD FS, which is not supported"), "{error}");
+    assert!(error.contains("has no tenant"), "{error}");
 
     let (host, connection) = connect(&secret());
     connection.unwrap().discover(host.as_ref()).await.unwrap();
-    assert!(host.sent().is_empty(), "any other connection says it itself");
+    assert!(host.sent().is_empty(), "a connection that says it all asks nothing");
 }
