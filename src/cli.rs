@@ -23,6 +23,7 @@ pub mod place;
 pub mod process;
 pub mod run;
 pub mod schema;
+pub mod sign_in;
 pub mod signature;
 pub mod step;
 pub mod target;

@@ -359,10 +359,16 @@ impl Step<'_> {
 
     /// Runs the task natively, in this process.
     pub async fn run(self) -> Finished {
+        let transport = self.harness.transport.clone();
+        self.run_over(transport).await
+    }
+
+    /// Runs the task natively over a transport of the test's own.
+    pub async fn run_over(self, transport: Transport) -> Finished {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let host = NativeHost::new(Setup {
-            transport: self.harness.transport.clone(),
+            transport,
             variables: self.exported(),
             working_directory: self.harness.folders().sources,
             sink: Arc::new(move |line: &str| sink.lock().expect("no printer panicked").push(line.to_owned())),

@@ -5,6 +5,7 @@
 mod agent_oracle;
 mod architecture;
 mod arm_client;
+mod connections;
 mod emulator;
 mod factory;
 mod gallery;

@@ -67,7 +67,7 @@ fn newest(path: &Path) -> SystemTime {
 
 /// The agent's Node of this major version.
 #[allow(clippy::print_stderr, reason = "a test that stands in another Node says so")]
-fn node(major: u32) -> PathBuf {
+pub fn node(major: u32) -> PathBuf {
     npm_packages();
     let system = match std::env::consts::OS {
         "windows" => "win",
@@ -90,16 +90,16 @@ fn node(major: u32) -> PathBuf {
 
 /// A task that has run.
 #[derive(Debug)]
-struct Finished {
-    lines: Vec<String>,
-    errors: String,
-    code: Option<i32>,
-    took: Duration,
+pub struct Finished {
+    pub lines: Vec<String>,
+    pub errors: String,
+    pub code: Option<i32>,
+    pub took: Duration,
 }
 
 impl Finished {
     /// The one result that was said, as the last line.
-    fn result(&self) -> String {
+    pub fn result(&self) -> String {
         let commands: Vec<_> = self.lines.iter().filter_map(|line| LoggingCommand::parse(line)).collect();
         let results: Vec<_> = commands.iter().filter(|command| command.is("task", "complete")).collect();
         assert_eq!(results.len(), 1, "one result\n{self:#?}");
@@ -107,13 +107,13 @@ impl Finished {
         results[0].property("result").unwrap_or_default().to_owned()
     }
 
-    fn says(&self, text: &str) -> bool {
+    pub fn says(&self, text: &str) -> bool {
         self.lines.iter().any(|line| line.contains(text))
     }
 
     /// A result that the engine proved: exit code 0.
     #[track_caller]
-    fn assert_proven(&self, result: &str) {
+    pub fn assert_proven(&self, result: &str) {
         assert_eq!((self.result().as_str(), self.code), (result, Some(0)), "{self:#?}");
         self.assert_secrets_are_masked();
     }
@@ -143,7 +143,7 @@ pub fn command(major: u32, folder: &Path, environment: &Environment) -> tokio::p
 }
 
 /// Runs to the end.
-async fn run(command: &mut tokio::process::Command) -> Finished {
+pub async fn run(command: &mut tokio::process::Command) -> Finished {
     let started = Instant::now();
     let child = command.spawn().expect("Node starts");
     let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.expect("the task ends").expect("Node ends");

@@ -124,14 +124,19 @@ fn mangled(name: &str) -> String {
 /// The service connection of this id, and the job's own.
 pub fn connection_environment(target: &Target, id: &str, scheme: Scheme) -> Environment {
     let mut parameters = vec![("tenantid", target.tenant_id.clone()), ("serviceprincipalid", target.client_id.clone())];
-    let scheme = match scheme {
-        Scheme::Secret => {
+    let scheme = match (&target.own_sign_in, scheme) {
+        (Some(own), _) => {
+            parameters.extend(own.parameters.clone());
+            own.scheme
+        }
+        (None, Scheme::Secret) => {
             parameters.push(("authenticationType", "spnKey".into()));
             parameters.push(("serviceprincipalkey", target.client_secret.secret().to_owned()));
             "ServicePrincipal"
         }
-        Scheme::Federation => "WorkloadIdentityFederation",
+        (None, Scheme::Federation) => "WorkloadIdentityFederation",
     };
+    parameters.retain(|(_, value)| !value.is_empty());
     let data = [
         ("environment", "AzureCloud"),
         ("scopeLevel", "Subscription"),
@@ -140,9 +145,11 @@ pub fn connection_environment(target: &Target, id: &str, scheme: Scheme) -> Envi
         ("activeDirectoryAuthority", &target.authority),
         ("creationMode", "Manual"),
     ];
+    let data: Vec<_> = data.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let mut environment = Environment::from([(format!("ENDPOINT_URL_{id}"), target.resource_manager.clone())]);
+    environment.extend(target.own_sign_in.iter().flat_map(|own| own.variables.clone()));
     authentication(&mut environment, id, scheme, &parameters);
-    environment.insert(format!("ENDPOINT_DATA_{id}"), json!(BTreeMap::from(data)).to_string());
+    environment.insert(format!("ENDPOINT_DATA_{id}"), json!(data.iter().copied().collect::<BTreeMap<_, _>>()).to_string());
     for (key, value) in data {
         environment.insert(format!("ENDPOINT_DATA_{id}_{}", key.to_uppercase()), value.to_owned());
     }
@@ -181,6 +188,7 @@ mod tests {
             client_id: "client".into(),
             client_secret: Secret::new("secret"),
             subscription_id: "subscription".into(),
+            own_sign_in: None,
             oidc_request_uri: Some("https://oidc".into()),
             system_access_token: Some(Secret::new("token")),
             ca_file: None,

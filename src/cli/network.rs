@@ -18,12 +18,23 @@ use azure_core::{
 use percent_encoding::percent_decode_str;
 use regex::{Regex, RegexBuilder};
 
-/// The longest time to reach a server.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest time to reach a service of the machine itself, which most machines do not have.
 const NEAR_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest time for an answer to begin or to go on.
-const READ_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// How long a transport waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The longest time to reach a server, with the TLS handshake.
+    pub connect: Duration,
+    /// The longest time for an answer to begin or to go on.
+    pub read: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), read: Duration::from_secs(100) }
+    }
+}
 
 /// Whom the transport trusts.
 #[derive(Clone, Debug)]
@@ -56,7 +67,7 @@ pub struct Proxy {
     /// Addresses that match are reached without it.
     bypass: Vec<Regex>,
     /// The same by names, addresses and networks (`NO_PROXY`).
-    no_proxy: Option<String>,
+    exceptions: Option<String>,
 }
 
 /// Why there is no way to the network.
@@ -96,7 +107,8 @@ impl Network {
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TransportError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let files = ["AGENT_CAINFO", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].iter().filter_map(|name| variable(name)).map(PathBuf::from);
-        let folders = variable("SSL_CERT_DIR").map(|folders| std::env::split_paths(&folders).flat_map(|path| certificates_in(&path)).collect());
+        let folders =
+            variable("SSL_CERT_DIR").map(|folders| std::env::split_paths(&folders).flat_map(|path| certificates_in(&path)).collect());
         Ok(Self {
             authorities: files.chain(folders.unwrap_or_else(Vec::new)).collect(),
             client_certificate: client_certificate(&variable)?,
@@ -139,7 +151,7 @@ impl Proxy {
         for name in ["HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY"] {
             if let Some(text) = either(name) {
                 let mut proxy = Self::parse(name, &text)?;
-                proxy.no_proxy = either("NO_PROXY");
+                proxy.exceptions = either("NO_PROXY");
                 return Ok(Some(proxy));
             }
         }
@@ -157,7 +169,7 @@ impl Proxy {
             (!url.username().is_empty()).then(|| (decode(url.username()), Secret::new(decode(url.password().unwrap_or_default()))));
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         debug_assert!(cleared.is_ok(), "a URL with a host takes both");
-        Ok(Self { url, credentials, bypass: Vec::new(), no_proxy: None })
+        Ok(Self { url, credentials, bypass: Vec::new(), exceptions: None })
     }
 
     /// Whether the agent's list lets an address be reached without the proxy.
@@ -166,9 +178,9 @@ impl Proxy {
     }
 
     fn into_reqwest(self) -> reqwest::Proxy {
-        let (url, no_proxy, credentials) = (self.url.clone(), self.no_proxy.clone(), self.credentials.clone());
+        let (url, exceptions, credentials) = (self.url.clone(), self.exceptions.clone(), self.credentials.clone());
         let mut proxy = reqwest::Proxy::custom(move |target| (!self.is_bypassed(target)).then(|| url.clone()));
-        if let Some(list) = no_proxy {
+        if let Some(list) = exceptions {
             proxy = proxy.no_proxy(reqwest::NoProxy::from_string(&list));
         }
         match credentials {
@@ -182,8 +194,8 @@ impl Proxy {
 fn bypass_list(variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<Regex>, TransportError> {
     let Some(list) = variable("AGENT_PROXYBYPASSLIST") else { return Ok(Vec::new()) };
     let wrong = |problem: String| TransportError::Variable { variable: "AGENT_PROXYBYPASSLIST", problem };
-    let expressions: Vec<String> =
-        serde_json::from_str(&list).map_err(|_| wrong("is no JSON list of regular expressions, such as [\"^https://build\\\\.\"]".to_owned()))?;
+    let expressions: Vec<String> = serde_json::from_str(&list)
+        .map_err(|_| wrong("is no JSON list of regular expressions, such as [\"^https://build\\\\.\"]".to_owned()))?;
     let compiled = expressions.iter().map(|text| RegexBuilder::new(text).case_insensitive(true).build());
     compiled.collect::<Result<_, _>>().map_err(|error| wrong(format!("holds an expression that cannot be used: {error}")))
 }
@@ -198,7 +210,13 @@ pub struct Transport {
 impl Transport {
     /// A transport that trusts whom it is told to.
     pub fn new(trust: &Trust) -> Result<Self, TransportError> {
-        let builder = plain().connect_timeout(CONNECT_TIMEOUT).https_only(true).tls_version_min(reqwest::tls::Version::TLS_1_2);
+        Self::with_patience(trust, Patience::default())
+    }
+
+    /// The same with other time-outs.
+    pub fn with_patience(trust: &Trust, patience: Patience) -> Result<Self, TransportError> {
+        let builder =
+            plain(patience.read).connect_timeout(patience.connect).https_only(true).tls_version_min(reqwest::tls::Version::TLS_1_2);
         let builder = match trust {
             Trust::Only { authority } => builder.no_proxy().tls_certs_only(authorities(authority)?),
             Trust::Machine(network) => connected(builder, network)?,
@@ -209,7 +227,7 @@ impl Transport {
     /// A transport for the services of the machine itself: http, past any proxy, and to nowhere else.
     #[must_use]
     pub fn near(&self) -> Self {
-        let client = plain().connect_timeout(NEAR_CONNECT_TIMEOUT).no_proxy().tls_certs_only([]).build();
+        let client = plain(Patience::default().read).connect_timeout(NEAR_CONNECT_TIMEOUT).no_proxy().tls_certs_only([]).build();
         // Without certificates to read, there is nothing that could fail.
         client.map_or_else(|_| self.clone(), |client| Self { client, near: true })
     }
@@ -220,8 +238,8 @@ impl Transport {
     }
 }
 
-fn plain() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).read_timeout(READ_TIMEOUT)
+fn plain(read_timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).read_timeout(read_timeout)
 }
 
 fn connected(mut builder: reqwest::ClientBuilder, network: &Network) -> Result<reqwest::ClientBuilder, TransportError> {
@@ -259,6 +277,22 @@ fn is_near(url: &Url) -> bool {
     }
 }
 
+/// Whether a server knows no TLS that is new enough: trying again cannot help.
+fn is_outdated(error: &reqwest::Error) -> bool {
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = current {
+        let text = error.to_string();
+        if ["ProtocolVersion", "ServerDoesNotSupportTls12Or13", "ServerTlsVersionIsDisabled", "legacy protocol"]
+            .iter()
+            .any(|sign| text.contains(sign))
+        {
+            return true;
+        }
+        current = error.source();
+    }
+    false
+}
+
 #[async_trait]
 impl HttpClient for Transport {
     /// Reads the whole answer before it returns, so that a connection lost midway is a failure of the attempt and is tried again.
@@ -266,6 +300,10 @@ impl HttpClient for Transport {
         if self.near && !is_near(request.url()) {
             let server = request.url().origin().ascii_serialization();
             return Err(Error::with_message(ErrorKind::Other, format!("{server} is refused: it is not on this machine")));
+        }
+        if !self.near && request.url().scheme() != "https" {
+            let server = request.url().origin().ascii_serialization();
+            return Err(Error::with_message(ErrorKind::Other, format!("{server} is refused: only https is allowed")));
         }
         let method =
             reqwest::Method::from_bytes(request.method().as_ref().as_bytes()).map_err(|error| Error::new(ErrorKind::Other, error))?;
@@ -279,6 +317,9 @@ impl HttpClient for Transport {
         };
         let failed = |error: reqwest::Error| {
             let server = request.url().origin().ascii_serialization();
+            if is_outdated(&error) {
+                return Error::with_message(ErrorKind::Other, format!("{server} speaks no TLS 1.2 or newer; nothing older is spoken here"));
+            }
             let problem = if error.is_timeout() { "no answer in time from" } else { "failed to reach" };
             // The address is left out of the cause: its query may hold a signature.
             Error::with_error(ErrorKind::Io, error.without_url(), format!("{problem} {server}"))

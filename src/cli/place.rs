@@ -16,7 +16,7 @@ use super::{
     host::{Cancellation, Canceller, Transport},
     job::{self, Engine, Report, Settings},
     pipeline::Pipeline,
-    process_variable, say_error, say_warning,
+    process_variable, say_error, say_warning, sign_in,
     target::{Target, TargetError},
 };
 use crate::emulator::{self, Emulator};
@@ -28,7 +28,7 @@ pub enum On {
     Emulator,
     /// A running emulator, by the file that holds its ready line.
     Running(PathBuf),
-    /// Azure, by a service principal in the environment.
+    /// Azure, signed in as `sign_in` finds a way.
     Azure,
 }
 
@@ -44,8 +44,9 @@ impl FromStr for On {
     }
 }
 
-const ON_HELP: &str = "What to work on: `emulator` starts one for this command; FILE holds the ready line of a running `dtl emulator`; `azure` is Azure itself \
-    (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_SUBSCRIPTION_ID must be set)";
+const ON_HELP: &str = "What to work on: `emulator` starts one for this command; FILE holds the ready line of a running `dtl emulator`; `azure` is Azure itself, \
+    signed in by the first that is there: AZURE_CLIENT_ID and AZURE_TENANT_ID with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH, workload identity \
+    (AZURE_FEDERATED_TOKEN_FILE), the machine's managed identity, the Azure CLI";
 
 /// The options of every command that runs tasks.
 #[derive(Clone, Debug, clap::Args)]
@@ -166,7 +167,11 @@ pub fn described(on: &On, speed: f64, settings: &Settings) -> String {
     match on {
         On::Emulator => format!("on an emulator of its own, where time passes {speed} times as fast{engine}"),
         On::Running(file) => format!("on the emulator of {}{engine}", file.display()),
-        On::Azure => format!("on Azure, subscription {}{engine}", settings.target.subscription_id),
+        On::Azure => {
+            let by = settings.target.own_sign_in.as_ref().map(|own| format!(", signed in by {}", own.name)).unwrap_or_default();
+            let subscription = Some(settings.target.subscription_id.as_str()).filter(|id| !id.is_empty());
+            format!("on Azure{}{by}{engine}", subscription.map(|id| format!(", subscription {id}")).unwrap_or_default())
+        }
     }
 }
 
@@ -180,7 +185,7 @@ async fn find_target(arguments: &PlaceArguments) -> Result<(Target, Option<Emula
         Exit::Usage
     };
     match &arguments.on {
-        On::Azure => Ok((Target::azure(process_variable).map_err(wrong)?, None)),
+        On::Azure => Ok((sign_in::azure(process_variable).await.map_err(|error| wrong(error.into()))?, None)),
         On::Running(file) => Ok((Target::running_emulator(file).map_err(wrong)?, None)),
         On::Emulator => {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

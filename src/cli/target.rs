@@ -7,7 +7,10 @@ use std::{
 
 use azure_core::credentials::Secret;
 
-use super::host::{TransportError, Trust};
+use super::{
+    host::{TransportError, Trust},
+    sign_in::SignIn,
+};
 use crate::emulator::Ready;
 
 /// Where requests go and who sends them.
@@ -23,8 +26,10 @@ pub struct Target {
     pub client_id: String,
     /// Its secret.
     pub client_secret: Secret,
-    /// The subscription that the service connection is for.
+    /// The subscription that the service connection is for; empty where nothing names one.
     pub subscription_id: String,
+    /// A way to sign in that is not the application's secret.
+    pub own_sign_in: Option<SignIn>,
     /// The address that hands out the pipeline's own tokens; absent outside a pipeline.
     pub oidc_request_uri: Option<String>,
     /// The job's access token, for that address.
@@ -57,12 +62,9 @@ pub enum TargetError {
     /// The emulator has nothing to work with.
     #[error("the emulator has no subscription: its seed must list one")]
     NoSubscription,
-    /// Azure needs a service principal.
-    #[error("`--on azure` signs in with a service principal: set {}", missing.join(", "))]
-    NoPrincipal {
-        /// The variables that are not set.
-        missing: Vec<&'static str>,
-    },
+    /// Nothing signs in.
+    #[error("{0}")]
+    SignIn(#[from] super::sign_in::SignInError),
 }
 
 impl Target {
@@ -76,6 +78,7 @@ impl Target {
             client_id: ready.client_id.clone(),
             client_secret: Secret::new(ready.client_secret.clone()),
             subscription_id: subscription.subscription_id.clone(),
+            own_sign_in: None,
             oidc_request_uri: Some(ready.oidc_request_uri.clone()),
             system_access_token: Some(Secret::new(ready.system_access_token.clone())),
             ca_file: Some(PathBuf::from(&ready.ca_file)),
@@ -91,31 +94,6 @@ impl Target {
         Self::emulator(&ready)
     }
 
-    /// Azure's public cloud, or the one that `AZURE_AUTHORITY_HOST` and `AZURE_RESOURCE_MANAGER` name, by a service principal in the variables.
-    pub fn azure(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TargetError> {
-        let names = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_SUBSCRIPTION_ID"];
-        let values = names.map(|name| variable(name).filter(|value| !value.trim().is_empty()));
-        let [Some(tenant_id), Some(client_id), Some(client_secret), Some(subscription_id)] = values.clone() else {
-            let missing = names.into_iter().zip(&values).filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
-            return Err(TargetError::NoPrincipal { missing });
-        };
-        let url = |name: &str, public: &str| {
-            variable(name).filter(|value| !value.is_empty()).map_or_else(|| public.to_owned(), |value| with_slash(&value))
-        };
-        Ok(Self {
-            resource_manager: url("AZURE_RESOURCE_MANAGER", "https://management.azure.com/"),
-            authority: url("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/"),
-            tenant_id,
-            client_id,
-            client_secret: Secret::new(client_secret),
-            subscription_id,
-            oidc_request_uri: None,
-            system_access_token: None,
-            ca_file: None,
-            labs: Vec::new(),
-        })
-    }
-
     /// Whom to trust on the way there.
     pub fn trust(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Trust, TransportError> {
         match &self.ca_file {
@@ -125,35 +103,9 @@ impl Target {
     }
 }
 
-fn with_slash(url: &str) -> String {
-    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn azure_lists_every_variable_that_is_missing() {
-        let variable = |name: &str| (name == "AZURE_TENANT_ID").then(|| "tenant".to_owned());
-        assert_eq!(
-            Target::azure(variable).unwrap_err().to_string(),
-            "`--on azure` signs in with a service principal: set AZURE_CLIENT_ID, AZURE_CLIENT_SECRET, AZURE_SUBSCRIPTION_ID"
-        );
-    }
-
-    #[test]
-    fn azure_takes_another_clouds_addresses_from_the_variables() {
-        let variable = |name: &str| match name {
-            "AZURE_AUTHORITY_HOST" => Some("https://login.microsoftonline.us".to_owned()),
-            "AZURE_RESOURCE_MANAGER" => None,
-            _ => Some(name.to_lowercase()),
-        };
-        let target = Target::azure(variable).unwrap();
-        assert_eq!(target.authority, "https://login.microsoftonline.us/");
-        assert_eq!(target.resource_manager, "https://management.azure.com/");
-        assert_eq!(target.subscription_id, "azure_subscription_id");
-    }
 
     #[test]
     fn a_file_that_is_no_ready_line_is_named() {

@@ -28,7 +28,7 @@ const UNTRUSTED = new Set([
 ]);
 
 // What OpenSSL says of a server that knows nothing newer than TLS 1.1.
-const OUTDATED = ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'ERR_SSL_WRONG_VERSION_NUMBER'];
+const OUTDATED = /alert protocol version|unsupported protocol/;
 
 // Sends a request and reads the whole answer, which may have any status. Headers are names and values in turn. The error of a request
 // that could not be made has words for the user, and is `permanent` when trying again cannot help. It never quotes more of the address
@@ -128,8 +128,8 @@ function explain(error, url, request) {
     const remedy = 'a certificate authority of your own is trusted when the agent (--sslcacert), NODE_EXTRA_CA_CERTS or SSL_CERT_FILE names its file';
     return permanent(`the certificate of '${url.host}' is not trusted (${code}); ${remedy}`);
   }
-  if (OUTDATED.includes(code)) {
-    return permanent(`'${url.host}' speaks no TLS 1.2 or newer (${code}); nothing older is spoken here`);
+  if (OUTDATED.test(error.message)) {
+    return permanent(`'${url.host}' speaks no TLS 1.2 or newer; nothing older is spoken here`);
   }
   const failure = new Error(`${reason(code, error)} ('${url.host}')`);
   failure.stale = Boolean(request.reusedSocket) && (code === 'ECONNRESET' || code === 'EPIPE');

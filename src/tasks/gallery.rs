@@ -114,7 +114,8 @@ pub fn gallery_input(agent: &Agent, problems: &mut Problems, common: Option<&Com
     let group = problems.take(agent.required_input("ResourceGroupName"));
     let (name, group) = (name?, group?);
     // Without a subscription the rest is still checked, so that all that is wrong is told at once.
-    let subscription = common.and_then(|common| problems.take(common.connection.subscription().map_err(|error| about("GalleryName", error))));
+    let subscription =
+        common.and_then(|common| problems.take(common.connection.subscription().map_err(|error| about("GalleryName", error))));
     let subscription = subscription.unwrap_or("00000000-0000-0000-0000-000000000000");
     let id: Result<ResourceId, _> =
         format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/galleries/{name}").parse();

@@ -1,5 +1,9 @@
 //! From a service connection to a signed-in client.
 
+use std::sync::Arc;
+
+use azure_core::credentials::TokenCredential;
+
 use super::error::{Error, chain};
 use crate::{
     agent::{Agent, Authentication, Connection, IdentityService},
@@ -9,8 +13,14 @@ use crate::{
     },
 };
 
-/// A client for the connection's own cloud. Only a cloud whose connection does not say is asked where to sign in; the first request signs in.
+/// A client for the connection's own cloud.
 pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Connection), Error> {
+    let (credential, cloud, connection) = prepare(agent, connection).await?;
+    Ok((Client::new(agent.host().clone(), &cloud, credential), connection))
+}
+
+/// How a connection signs in, at which cloud. Only a cloud whose connection does not say is asked where to sign in; the first request signs in.
+pub async fn prepare(agent: &Agent, connection: Connection) -> Result<(Arc<dyn TokenCredential>, Cloud, Connection), Error> {
     let connection = connection
         .discover(agent.host().as_ref())
         .await
@@ -40,5 +50,5 @@ pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Co
     let identity = Identity { tenant_id: connection.tenant_id.clone(), client_id, proof };
     let credential = credential(agent.host(), &cloud, identity, agent.secret_registrar())
         .map_err(|error| Error::azure("sign in with the service connection", error))?;
-    Ok((Client::new(agent.host().clone(), &cloud, credential), connection))
+    Ok((credential, cloud, connection))
 }

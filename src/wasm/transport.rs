@@ -49,9 +49,10 @@ impl HttpClient for Transport {
         let sending = async {
             let body = (!body.is_empty()).then(|| Uint8Array::from(body.as_ref()));
             let (method, url) = (request.method().as_str(), request.url().as_str());
-            let answer = match self.near {
-                true => self.object.send_near(method, url, headers, body).await,
-                false => self.object.send(method, url, headers, body).await,
+            let answer = if self.near {
+                self.object.send_near(method, url, headers, body).await
+            } else {
+                self.object.send(method, url, headers, body).await
             };
             match answer {
                 Ok(answer) => Ok(response(&answer)),

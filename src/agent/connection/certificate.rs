@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         let encrypted = CERTIFICATE.replace("CERTIFICATE", "ENCRYPTED PRIVATE KEY");
-        let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,Y\n\nMAA=\n-----END RSA PRIVATE KEY-----\n";
+        let old_encrypted =
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: X,Y\n\nMAA=\n-----END RSA PRIVATE KEY-----\n";
         let damaged = "-----BEGIN CERTIFICATE-----\n§\n-----END CERTIFICATE-----\n";
         let elliptic = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
         for (pem, problem) in [

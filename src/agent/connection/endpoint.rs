@@ -137,7 +137,7 @@ impl<'a> Endpoint<'a> {
             }),
             "managedserviceidentity" => Ok(Authentication::ManagedIdentity {
                 client_id: self.data("msiClientId"),
-                service: IdentityService::read(self.agent, self.input, self.data("msiUri"))?,
+                service: IdentityService::read(self.agent, self.input, self.data("msiUri").as_deref())?,
             }),
             _ => unsupported(&format!("the scheme '{}'", self.scheme())),
         }

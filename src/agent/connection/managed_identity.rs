@@ -36,14 +36,14 @@ const TOKEN_PATH: &str = "metadata/identity/oauth2/token";
 
 impl IdentityService {
     /// The service by the connection's own address, else by the machine's variables, else Azure's.
-    pub(super) fn read(agent: &Agent, input: &'static str, own: Option<String>) -> Result<Self, ConnectionError> {
+    pub(super) fn read(agent: &Agent, input: &'static str, own: Option<&str>) -> Result<Self, ConnectionError> {
         let variable = |name: &str| agent.host.variable(name).filter(|value| !value.trim().is_empty());
         let address = |url: String| {
             let usable = Url::parse(url.trim()).ok().filter(|url| url.has_host() && (url.scheme() == "https" || is_near(url)));
             usable.ok_or(ConnectionError::BadAddress { input, what: "managed identity service", url })
         };
         let endpoint = variable("IDENTITY_ENDPOINT");
-        let metadata = own.clone().or_else(|| variable(INSTANCE_METADATA_HOST));
+        let metadata = own.map(str::to_owned).or_else(|| variable(INSTANCE_METADATA_HOST));
         match (endpoint, agent.vault.get("IDENTITY_HEADER"), variable("IMDS_ENDPOINT")) {
             (Some(url), Some(header), _) if own.is_none() => {
                 Ok(Self::AppService { url: address(url)?, header: Secret::new(header.to_owned()) })

@@ -236,7 +236,10 @@ fn what_cannot_be_used_is_told_with_its_remedy() {
                 secret(),
                 &[
                     ("ENDPOINT_AUTH_PARAMETER_@_AUTHENTICATIONTYPE", "spnCertificate"),
-                    ("ENDPOINT_AUTH_PARAMETER_@_SERVICEPRINCIPALCERTIFICATE", "-----BEGIN CERTIFICATE-----\nMAAB\n-----END CERTIFICATE-----\n"),
+                    (
+                        "ENDPOINT_AUTH_PARAMETER_@_SERVICEPRINCIPALCERTIFICATE",
+                        "-----BEGIN CERTIFICATE-----\nMAAB\n-----END CERTIFICATE-----\n",
+                    ),
                 ],
             ),
             "the service connection's certificate cannot be used: it holds no private key",
@@ -285,7 +288,10 @@ fn a_connection_to_a_management_group_names_it_where_a_subscription_is_missing()
     let group = &[("ENDPOINT_DATA_@_SUBSCRIPTIONID", ""), ("ENDPOINT_DATA_@_MANAGEMENTGROUPNAME", "platform")];
     let connection = connect(&changed(secret(), group)).1.unwrap();
     let error = connection.subscription().unwrap_err().to_string();
-    assert!(error.contains("management group 'platform'") && error.contains("choose a connection whose scope is the subscription"), "{error}");
+    assert!(
+        error.contains("management group 'platform'") && error.contains("choose a connection whose scope is the subscription"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -298,7 +304,10 @@ fn a_managed_identity_is_asked_for_where_the_machine_says() {
             Some("one of several"),
         ),
         (
-            &[("ENDPOINT_DATA_@_MSIURI", "http://169.254.169.254/metadata/identity/oauth2/token"), ("IDENTITY_ENDPOINT", "http://localhost:1/")],
+            &[
+                ("ENDPOINT_DATA_@_MSIURI", "http://169.254.169.254/metadata/identity/oauth2/token"),
+                ("IDENTITY_ENDPOINT", "http://localhost:1/"),
+            ],
             "InstanceMetadata http://169.254.169.254/metadata/identity/oauth2/token",
             None,
         ),
@@ -357,7 +366,14 @@ async fn what_the_connection_leaves_out_is_asked_of_its_resource_manager() {
         (stack(""), stack_host, "https://login.stack.example/", "https://login.stack.example/", guid, false),
         (stack(""), stack_host, "https://adfs.stack.example/adfs", "https://adfs.stack.example/adfs/", guid, true),
         (stack("https://own.example/"), stack_host, "https://login.stack.example/", "https://own.example/", guid, false),
-        (public, "management.azure.com", "https://login.windows.net/", "https://login.windows.net/", "https://management.azure.com/.default", false),
+        (
+            public,
+            "management.azure.com",
+            "https://login.windows.net/",
+            "https://login.windows.net/",
+            "https://management.azure.com/.default",
+            false,
+        ),
     ];
     for (variables, server, login, authority, scope, adfs) in table {
         let (host, connection) = connect(&variables);

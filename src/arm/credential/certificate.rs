@@ -1,6 +1,9 @@
 //! The assertion of an application that signs in with a certificate: a JSON Web Token that the host signs.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use azure_core::{Error, error::ErrorKind, http::ClientMethodOptions};
@@ -57,7 +60,7 @@ impl CertificateAssertion {
             key,
             padding,
             header: BASE64_URL_SAFE_NO_PAD.encode(header.to_string()),
-            thumbprint: sha1.iter().map(|byte| format!("{byte:02X}")).collect(),
+            thumbprint: hexadecimal(&sha1),
             client_id: client_id.to_owned(),
             audience,
         };
@@ -83,10 +86,21 @@ impl CertificateAssertion {
         });
         let signed = format!("{}.{}", self.header, BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signature = self.host.sign(&self.key, self.padding, signed.as_bytes()).map_err(|error| {
-            Error::with_message(ErrorKind::Credential, format!("the private key of the service connection's certificate cannot sign: {error}"))
+            Error::with_message(
+                ErrorKind::Credential,
+                format!("the private key of the service connection's certificate cannot sign: {error}"),
+            )
         })?;
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
 }
 
 #[async_trait]

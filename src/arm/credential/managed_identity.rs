@@ -83,8 +83,9 @@ impl ManagedIdentity {
 
     fn read_key(&self, path: &str) -> Result<String, String> {
         let normal = path.to_lowercase();
-        let is_own = ARC_FOLDERS.iter().any(|folder| if folder.starts_with('/') { normal.starts_with(folder) } else { normal.contains(folder) });
-        if !is_own || normal.contains("..") || !normal.ends_with(".key") {
+        let is_own =
+            ARC_FOLDERS.iter().any(|folder| if folder.starts_with('/') { normal.starts_with(folder) } else { normal.contains(folder) });
+        if !is_own || normal.contains("..") || normal.rsplit_once('.').is_none_or(|(_, extension)| extension != "key") {
             return Err(format!("Azure Arc wants a key from '{path}', which is none of its own files"));
         }
         let key = self.host.read_file(path).map_err(|error| {
@@ -103,7 +104,8 @@ impl ManagedIdentity {
         let said = said.map(|said| format!(": {}", scrub::text(said))).unwrap_or_default();
         let remedy = match (status, self.client_id.is_empty()) {
             (400 | 404, true) => {
-                "give the machine a system-assigned identity, or name a user-assigned one by its client id in the service connection".to_owned()
+                "give the machine a system-assigned identity, or name a user-assigned one by its client id in the service connection"
+                    .to_owned()
             }
             (400 | 404, false) => format!(
                 "assign the identity with the client id '{}' to the machine, or correct the client id in the service connection",
@@ -131,8 +133,8 @@ impl TokenCredential for ManagedIdentity {
                 });
             }
             // https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#retry-guidance
-            let passes = matches!(status, 404 | 410 | 429 | 500..=599);
-            match pauses.next().filter(|_| passes) {
+            let may_pass = matches!(status, 404 | 410 | 429 | 500..=599);
+            match pauses.next().filter(|_| may_pass) {
                 Some(pause) => self.host.sleep(Duration::from_secs(*pause)).await,
                 None => return Err(self.refusal(service, &response)),
             }

@@ -232,7 +232,8 @@ fn a_connection_without_a_tenant_or_https_is_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_certificate_signs_its_assertion_anew_for_each_token() {
-    let (host, client, _) = set_up_at("https://login.example/", certificate(), vec![token(1, "token-1"), answer(), token(3600, "token-2"), answer()]);
+    let (host, client, _) =
+        set_up_at("https://login.example/", certificate(), vec![token(1, "token-1"), answer(), token(3600, "token-2"), answer()]);
     client.send(anything()).await.unwrap();
     client.send(anything()).await.unwrap();
     let sent = host.sent();
@@ -297,7 +298,8 @@ async fn federation_services_are_asked_by_resource_and_without_a_tenant() {
 
 #[tokio::test]
 async fn a_missing_federated_credential_is_told_with_what_was_presented() {
-    let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://issuer.example/o","sub":"sc://o/p/c","aud":["api://AzureADTokenExchange"]}"#);
+    let claims =
+        BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://issuer.example/o","sub":"sc://o/p/c","aud":["api://AzureADTokenExchange"]}"#);
     let oidc = on("POST", OIDC).reply(200, &json!({"oidcToken": format!("e30.{claims}.sig")}));
     let refused = denied(700_213, "No matching federated identity record found for presented assertion subject 'sc://o/p/c'.");
     let (_host, client, _) = set_up(true, vec![oidc, refused]);
@@ -329,7 +331,8 @@ fn machine(machine: MachineIdentity, script: Vec<Exchange>) -> (Arc<Handle>, Cli
 #[tokio::test]
 async fn a_managed_identity_is_asked_for_as_each_service_wants_it() {
     const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
-    let granted = |url: &str| on("GET", url).reply(200, &json!({"access_token": "token-1", "expires_on": "4102444800", "token_type": "Bearer"}));
+    let granted =
+        |url: &str| on("GET", url).reply(200, &json!({"access_token": "token-1", "expires_on": "4102444800", "token_type": "Bearer"}));
     let url = |text: &str| Url::parse(text).unwrap();
     let query = |version: &str| format!("?api-version={version}&resource=https%3A%2F%2Farm.example&client_id=app");
 
@@ -369,7 +372,8 @@ async fn azure_arc_may_not_point_at_any_file() {
 #[tokio::test]
 async fn a_machine_without_the_identity_is_told_what_to_do() {
     let metadata = || MachineIdentity::InstanceMetadata(Url::parse("http://169.254.169.254/metadata/identity/oauth2/token").unwrap());
-    let refused = on("GET", "/metadata/identity").reply(400, &json!({"error": "invalid_request", "error_description": "Identity not found"}));
+    let refused =
+        on("GET", "/metadata/identity").reply(400, &json!({"error": "invalid_request", "error_description": "Identity not found"}));
     let (_host, client, _) = machine(metadata(), vec![refused]);
     let text = report(&client.send(anything()).await.unwrap_err());
     assert!(text.contains("(400: Identity not found); assign the identity with the client id 'app' to the machine"), "{text}");

@@ -14,7 +14,8 @@ fn proxy(variables: &[(&str, &str)]) -> Proxy {
 
 #[test]
 fn the_agents_proxy_comes_before_the_machines() {
-    let machine = [("https_proxy", "http://lower:1"), ("HTTPS_PROXY", "http://upper:2"), ("ALL_PROXY", "all:3"), ("HTTP_PROXY", "http://plain:4")];
+    let machine =
+        [("https_proxy", "http://lower:1"), ("HTTPS_PROXY", "http://upper:2"), ("ALL_PROXY", "all:3"), ("HTTP_PROXY", "http://plain:4")];
     let agent = [("AGENT_PROXYURL", "http://agent:5")];
     assert_eq!(proxy(&[&machine[..], &agent[..]].concat()).url.as_str(), "http://agent:5/");
     assert_eq!(proxy(&machine).url.as_str(), "http://lower:1/");
@@ -26,11 +27,8 @@ fn the_agents_proxy_comes_before_the_machines() {
 
 #[test]
 fn credentials_come_from_the_agent_or_the_address_and_are_not_shown() {
-    let agent = proxy(&[
-        ("AGENT_PROXYURL", "http://agent:5"),
-        ("AGENT_PROXYUSERNAME", "name"),
-        ("SECRET_AGENT_PROXYPASSWORD", "pass word"),
-    ]);
+    let agent =
+        proxy(&[("AGENT_PROXYURL", "http://agent:5"), ("AGENT_PROXYUSERNAME", "name"), ("SECRET_AGENT_PROXYPASSWORD", "pass word")]);
     let address = proxy(&[("HTTPS_PROXY", "http://na%40me:pa%3Ass@machine:1")]);
     for (proxy, name, password) in [(&agent, "name", "pass word"), (&address, "na@me", "pa:ss")] {
         let (found_name, found_password) = proxy.credentials.as_ref().unwrap();
@@ -104,7 +102,7 @@ async fn only_the_near_transport_speaks_http_and_only_near() {
         let error = transport.execute_request(&request).await.unwrap_err();
         format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string))
     };
-    assert!(ask(transport.clone(), "http://127.0.0.1:9/").await.contains("URL scheme is not allowed"));
+    assert!(ask(transport.clone(), "http://127.0.0.1:9/").await.contains("only https is allowed"));
     assert!(ask(transport.near(), "http://127.0.0.1:9/").await.starts_with("failed to reach"));
     assert!(ask(transport.near(), "http://10.0.0.1/").await.contains("not on this machine"));
 }
