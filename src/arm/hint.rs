@@ -139,7 +139,7 @@ fn sign_in(code: &str) -> &'static str {
         "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS50020" => {
             "check the tenant id of the service connection, and that its environment is the cloud of that tenant"
         }
-        "AADSTS900382" | "AADSTS500011" | "AADSTS5000224" => {
+        "AADSTS900382" | "AADSTS500011" | "AADSTS5000224" | "AADSTS700023" => {
             "the tenant does not know this cloud's resource manager: check the service connection's environment (public, US Government, China, Azure Stack)"
         }
         "AADSTS53003" | "AADSTS530035" => {

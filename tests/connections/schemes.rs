@@ -86,6 +86,45 @@ async fn the_machine_s_identity_signs_in_on_every_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_s_identity_signs_in_on_every_host() {
+    let harness = lab(json!([])).await;
+    let header = harness.ready().client_secret.clone();
+    let variables = [
+        variable("ENDPOINT_AUTH_SCHEME_{id}", "ManagedServiceIdentity"),
+        variable("ENDPOINT_AUTH_{id}", ""),
+        variable("IDENTITY_ENDPOINT", format!("{}msi/token", harness.target().resource_manager)),
+        variable("IDENTITY_HEADER", &header),
+    ];
+    for ending in everywhere(&harness, &variables).await {
+        ending.assert_succeeded();
+        let shown = ending.lines.iter().filter(|line| line.contains(&header)).count();
+        assert_eq!(shown, 1, "registered and not shown: {ending:#?}");
+    }
+    assert_eq!(asked(&harness, "/msi/token").await, 3);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn federation_services_sign_in_on_every_host() {
+    let (certificate, key) = certificate();
+    let harness = lab(json!([{"clientId": APPLICATION, "certificatePem": certificate}])).await;
+    let mut variables = vec![
+        variable("ENDPOINT_DATA_{id}", "{}"),
+        variable("ENDPOINT_DATA_{id}_ENVIRONMENT", "AzureStack"),
+        variable("ENDPOINT_DATA_{id}_ACTIVEDIRECTORYAUTHORITY", format!("{}adfs", harness.target().authority)),
+        variable("ENDPOINT_AUTH_PARAMETER_{id}_TENANTID", ""),
+    ];
+    for further in [Vec::new(), by_certificate(&format!("{certificate}{key}"))] {
+        variables.extend(further);
+        for ending in everywhere(&harness, &variables).await {
+            ending.assert_succeeded();
+        }
+    }
+    assert_eq!(asked(&harness, "/adfs/oauth2/token").await, 6);
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_machine_without_an_identity_service_says_so() {
     let harness = lab(json!([])).await;
     // A port that was free a moment ago, and on which nobody listens.
