@@ -148,10 +148,15 @@ impl Proxy {
             return Ok(Some(proxy));
         }
         let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
+        let exceptions = either("NO_PROXY");
+        // The library takes `*` for all names, but for no address.
+        if exceptions.iter().flat_map(|list| list.split(',')).any(|item| item.trim() == "*") {
+            return Ok(None);
+        }
         for name in ["HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY"] {
             if let Some(text) = either(name) {
                 let mut proxy = Self::parse(name, &text)?;
-                proxy.exceptions = either("NO_PROXY");
+                proxy.exceptions = exceptions;
                 return Ok(Some(proxy));
             }
         }
@@ -177,16 +182,16 @@ impl Proxy {
         self.bypass.iter().any(|expression| expression.is_match(url.as_str()))
     }
 
-    fn into_reqwest(self) -> reqwest::Proxy {
-        let (url, exceptions, credentials) = (self.url.clone(), self.exceptions.clone(), self.credentials.clone());
-        let mut proxy = reqwest::Proxy::custom(move |target| (!self.is_bypassed(target)).then(|| url.clone()));
-        if let Some(list) = exceptions {
-            proxy = proxy.no_proxy(reqwest::NoProxy::from_string(&list));
-        }
-        match credentials {
+    fn into_reqwest(self) -> Result<reqwest::Proxy, reqwest::Error> {
+        let credentials = self.credentials.clone();
+        let proxy = match &self.exceptions {
+            Some(list) => reqwest::Proxy::all(self.url.clone())?.no_proxy(reqwest::NoProxy::from_string(list)),
+            None => reqwest::Proxy::custom(move |target| (!self.is_bypassed(target)).then(|| self.url.clone())),
+        };
+        Ok(match credentials {
             Some((name, password)) => proxy.basic_auth(&name, password.secret()),
             None => proxy,
-        }
+        })
     }
 }
 
@@ -254,7 +259,7 @@ fn connected(mut builder: reqwest::ClientBuilder, network: &Network) -> Result<r
     // What reqwest would read of the environment itself is read here already.
     builder = builder.no_proxy();
     Ok(match network.proxy.clone() {
-        Some(proxy) => builder.proxy(proxy.into_reqwest()),
+        Some(proxy) => builder.proxy(proxy.into_reqwest()?),
         None => builder,
     })
 }
