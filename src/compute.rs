@@ -4,6 +4,8 @@
 //! replication status means, which versions may go. The tasks do the asking.
 
 pub mod definition;
+pub mod edge_zone;
+pub mod encryption;
 pub mod gallery;
 pub mod image_version;
 pub mod region;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod definition;
 mod emulator;
+mod judge;
 mod retire;
 mod version;
 

@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
-    Invalid,
     definition::Difference,
+    edge_zone::{self, EdgeZone},
+    encryption::{self, Confidential, EncryptionSets},
     gallery::{format_date, merge_tags, same_date},
     region::{self, Region, Replication, TargetRegion},
     whole_number,
 };
-use crate::arm::ResourceId;
 
 /// The tag that tells what a version was made from, so that the same content is not published twice.
 pub const CONTENT_TAG: &str = "dtl-content";
@@ -29,51 +29,19 @@ pub struct Publishing {
     /// `Full` or `Shallow`; only when it is made.
     pub replication_mode: Option<&'static str>,
     /// Disk encryption sets by region.
-    pub encryption: Vec<EncryptionSet>,
+    pub encryption: Vec<EncryptionSets>,
+    /// The encryption of confidential virtual machines by region.
+    pub confidential: Vec<Confidential>,
+    /// The edge zones that it goes to besides.
+    pub edge_zones: Vec<EdgeZone>,
+    /// The regions in which alone it is left out when somebody asks for the latest. Absent leaves them as they are.
+    pub excluded_regions: Option<Vec<Region>>,
     /// Whether regions that it is replicated to can be taken away.
     pub allow_deletion_of_replicated_locations: Option<bool>,
     /// Whether it can be deleted before its end of life.
     pub block_deletion_before_end_of_life: Option<bool>,
     /// Tags.
     pub tags: Map<String, Value>,
-}
-
-/// The disk encryption set of one region, or of every region.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncryptionSet {
-    /// The region; every one where it is absent.
-    pub region: Option<Region>,
-    /// The disk encryption set.
-    pub id: ResourceId,
-}
-
-/// Reads disk encryption sets: lines of `region=id`, or one id alone.
-pub fn parse_encryption_sets(text: &str) -> Result<Vec<EncryptionSet>, Invalid> {
-    let mut sets: Vec<EncryptionSet> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (region, id) = match line.split_once('=') {
-            Some((region, id)) => (Some(Region::new(region.trim().to_lowercase())), id),
-            None => (None, line),
-        };
-        let id: ResourceId = id.trim().parse().map_err(|error: crate::arm::IdError| Invalid::new(line, error.problem))?;
-        if !id.is_type("Microsoft.Compute/diskEncryptionSets") {
-            return Err(Invalid::new(line, format!("this is the id of a '{}', not of a disk encryption set", id.resource_type())));
-        }
-        if sets.iter().any(|set| set.region == region) {
-            return Err(Invalid::new(line, "a region has one disk encryption set, and this one has two"));
-        }
-        sets.push(EncryptionSet { region, id });
-    }
-    if sets.len() > 1 && sets.iter().any(|set| set.region.is_none()) {
-        return Err(Invalid::new(text.trim(), "give one id alone, or lines of region=id"));
-    }
-    Ok(sets)
-}
-
-/// Checks that every encryption set belongs to a target region.
-pub fn check_encryption_sets(sets: &[EncryptionSet], targets: &[TargetRegion]) -> Result<(), Invalid> {
-    let stray = sets.iter().filter_map(|set| set.region.as_ref()).find(|region| !targets.iter().any(|target| target.name == **region));
-    stray.map_or(Ok(()), |region| Err(Invalid::new(region.to_string(), "the version does not go to this region; add it to TargetRegions")))
 }
 
 impl Publishing {
@@ -103,8 +71,7 @@ impl Publishing {
     pub fn update(&self, existing: &Value) -> Option<Value> {
         let mut properties = existing["properties"].clone();
         let before = properties.clone();
-        if !self.targets.is_empty() {
-            let targets = self.target_regions(&before["publishingProfile"]["targetRegions"], &before["storageProfile"]);
+        if let Some(targets) = self.wanted_regions(&before["publishingProfile"]["targetRegions"], &before["storageProfile"]) {
             properties["publishingProfile"]["targetRegions"] = targets;
         }
         properties["publishingProfile"]["excludeFromLatest"] = json!(self.exclude_from_latest);
@@ -123,6 +90,9 @@ impl Publishing {
     }
 
     fn finish(&self, properties: &mut Value) {
+        if !self.edge_zones.is_empty() {
+            properties["publishingProfile"]["targetExtendedLocations"] = edge_zone::body(&self.edge_zones, self.default);
+        }
         if let Some(date) = self.end_of_life_date {
             properties["publishingProfile"]["endOfLifeDate"] = json!(format_date(date));
         }
@@ -136,13 +106,30 @@ impl Publishing {
         }
     }
 
+    /// The target regions of a version that exists; `None` when nothing is said of them.
+    fn wanted_regions(&self, existing: &Value, storage_profile: &Value) -> Option<Value> {
+        if !self.targets.is_empty() {
+            return Some(self.target_regions(existing, storage_profile));
+        }
+        let excluded = self.excluded_regions.as_ref()?;
+        let mut regions = existing.clone();
+        for region in regions.as_array_mut().into_iter().flatten() {
+            let name = Region::new(region["name"].as_str().unwrap_or_default());
+            region["excludeFromLatest"] = json!(excluded.contains(&name));
+        }
+        Some(regions)
+    }
+
     fn target_regions(&self, existing: &Value, storage_profile: &Value) -> Value {
         let mut regions = region::body(&self.targets, self.default, existing);
         for body in regions.as_array_mut().into_iter().flatten() {
             let region = Region::new(body["name"].as_str().unwrap_or_default());
-            let set = self.encryption.iter().find(|set| set.region.as_ref().is_none_or(|wanted| *wanted == region));
-            if let Some(set) = set.filter(|_| body["encryption"].is_null()) {
-                body["encryption"] = encryption(&set.id, storage_profile);
+            let encryption = encryption::body(&self.encryption, &self.confidential, &region, storage_profile);
+            if let Some(encryption) = encryption.filter(|_| body["encryption"].is_null()) {
+                body["encryption"] = encryption;
+            }
+            if let Some(excluded) = &self.excluded_regions {
+                body["excludeFromLatest"] = json!(excluded.contains(&region));
             }
         }
         regions
@@ -157,9 +144,13 @@ impl Publishing {
                 found.push(Difference { property, found: found_value, wanted });
             }
         };
-        if !self.targets.is_empty() {
-            let there = &profile["targetRegions"];
-            differ("targetRegions", shown_regions(there, profile), shown_regions(&self.target_regions(there, &Value::Null), profile));
+        let there = &profile["targetRegions"];
+        if let Some(wanted) = self.wanted_regions(there, &Value::Null) {
+            differ("targetRegions", shown_regions(there, profile), shown_regions(&wanted, profile));
+        }
+        if !self.edge_zones.is_empty() {
+            let wanted = edge_zone::body(&self.edge_zones, self.default);
+            differ("targetExtendedLocations", edge_zone::shown(&profile["targetExtendedLocations"]), edge_zone::shown(&wanted));
         }
         let excluded = profile["excludeFromLatest"].as_bool().unwrap_or(false);
         differ("excludeFromLatest", excluded.to_string(), self.exclude_from_latest.to_string());
@@ -173,21 +164,13 @@ impl Publishing {
     }
 }
 
-fn encryption(id: &ResourceId, storage_profile: &Value) -> Value {
-    let mut encryption = json!({"osDiskImage": {"diskEncryptionSetId": id.to_string()}});
-    if let Some(disks) = storage_profile["dataDiskImages"].as_array() {
-        let disks = disks.iter().map(|disk| json!({"lun": disk["lun"], "diskEncryptionSetId": id.to_string()}));
-        encryption["dataDiskImages"] = disks.collect();
-    }
-    encryption
-}
-
 /// Target regions as text, in order, so that they can be compared and shown: `eastus=1=Standard_LRS, westus2=2=Standard_LRS`.
 fn shown_regions(regions: &Value, profile: &Value) -> String {
     let shown = regions.as_array().into_iter().flatten().map(|region| {
         let count = whole_number(&region["regionalReplicaCount"]).or_else(|| whole_number(&profile["replicaCount"])).unwrap_or(1);
         let storage = region["storageAccountType"].as_str().or_else(|| profile["storageAccountType"].as_str()).unwrap_or("Standard_LRS");
-        format!("{}={count}={storage}", Region::new(region["name"].as_str().unwrap_or_default()).normalized())
+        let excluded = if region["excludeFromLatest"] == json!(true) { "=excluded" } else { "" };
+        format!("{}={count}={storage}{excluded}", Region::new(region["name"].as_str().unwrap_or_default()).normalized())
     });
     let mut shown: Vec<String> = shown.collect();
     shown.sort();
@@ -222,6 +205,9 @@ mod tests {
             end_of_life_date: Some(parse_date("2027-06-30").unwrap()),
             replication_mode: Some("Full"),
             encryption: Vec::new(),
+            confidential: Vec::new(),
+            edge_zones: Vec::new(),
+            excluded_regions: None,
             allow_deletion_of_replicated_locations: None,
             block_deletion_before_end_of_life: None,
             tags: Map::new(),
@@ -251,7 +237,7 @@ mod tests {
     fn safety_and_encryption_are_sent_where_they_were_asked_for() {
         let id = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/g/providers/Microsoft.Compute/diskEncryptionSets/e";
         let mut safe = publishing("westus2 eastus");
-        safe.encryption = parse_encryption_sets(&format!("EastUS={id}")).unwrap();
+        safe.encryption = encryption::parse_sets(&format!("EastUS={id}")).unwrap();
         safe.block_deletion_before_end_of_life = Some(true);
         safe.tags.insert("a".into(), json!("b"));
         let body = safe.body(&Region::new("westus2"), &json!({"source": {"id": "/i"}, "dataDiskImages": [{"lun": 3}]}));
@@ -263,11 +249,6 @@ mod tests {
             targets[1]["encryption"],
             json!({"osDiskImage": {"diskEncryptionSetId": id}, "dataDiskImages": [{"lun": 3, "diskEncryptionSetId": id}]})
         );
-        assert_eq!(check_encryption_sets(&safe.encryption, &safe.targets), Ok(()));
-        assert!(check_encryption_sets(&safe.encryption, &safe.targets[..1]).is_err());
-        for bad in ["x".to_owned(), id.replace("diskEncryptionSets", "disks"), format!("a={id}\na={id}"), format!("{id}\na={id}")] {
-            assert!(parse_encryption_sets(&bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
@@ -291,6 +272,21 @@ mod tests {
                 "endOfLifeDate: it is none, and 2027-06-30T00:00:00Z was asked for",
             ]
         );
+    }
+
+    #[test]
+    fn regions_are_excluded_from_latest_one_by_one() {
+        let mut wanted = publishing("westus2 eastus");
+        wanted.excluded_regions = Some(vec![Region::new("eastus")]);
+        let kept = wanted.body(&Region::new("westus2"), &json!({}));
+        let regions = &kept["properties"]["publishingProfile"]["targetRegions"];
+        assert_eq!((&regions[0]["excludeFromLatest"], &regions[1]["excludeFromLatest"]), (&json!(false), &json!(true)));
+        assert_eq!(wanted.update(&kept), None);
+        let mut promote = publishing("");
+        promote.excluded_regions = Some(Vec::new());
+        let body = promote.update(&kept).unwrap();
+        assert_eq!(body["properties"]["publishingProfile"]["targetRegions"][1]["excludeFromLatest"], false);
+        assert_eq!(promote.differences(&kept).len(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::arm::ResourceId;
 /// The largest data disk that a version takes.
 pub const LARGEST_DATA_DISK_GB: u64 = 1024;
 /// The highest logical unit number of a data disk.
-const HIGHEST_LUN: u64 = 63;
+pub const HIGHEST_LUN: u64 = 63;
 
 /// What a resource id names, as a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::{
     compute::{
         self,
         definition::{Definition, Features, Identifier, Mutable, Plan, Range, SECURITY_TYPES, check_range, parse_disk_types},
-        gallery::{body, check_definition_name, check_identifier, parse_tags},
+        gallery::{MOST_DEFINITIONS, MOST_GALLERIES, body, check_definition_name, check_identifier, parse_tags},
         region::Region,
         source::Kind,
     },
@@ -59,6 +59,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     }
 
     if found.is_none() {
+        check_quota(&session, &inputs.gallery, &location).await?;
         create_gallery(&session, &inputs, &location).await?;
     }
     let (made, what) = match existing {
@@ -125,6 +126,7 @@ async fn refuse_taken_identifier(session: &GallerySession<'_>, inputs: &Inputs, 
     let all = session
         .list("list the gallery's image definitions", Request::get(format!("{}/images", inputs.gallery.path()), compute::GALLERY))
         .await?;
+    gallery::check_quota("image definitions", all.len(), MOST_DEFINITIONS, inputs.gallery.name())?;
     let Some(other) = definition.taken_by(inputs.name.name(), &all) else { return Ok(()) };
     let Identifier { publisher, offer, sku } = &definition.identifier;
     Err(Error::refused(
@@ -143,6 +145,14 @@ async fn copied_plan(session: &GallerySession<'_>, source: &ResourceId, kind: Ki
         session.agent.info(&format!("{} has no purchase plan; the definition gets none.", super::session::capital(&facts.what)));
     }
     Ok(facts.plan)
+}
+
+/// Whether the region has room for one more gallery.
+async fn check_quota(session: &GallerySession<'_>, id: &ResourceId, location: &Region) -> Result<(), Error> {
+    let path = format!("/subscriptions/{}/providers/Microsoft.Compute/galleries", id.subscription_id());
+    let all = session.list("list the subscription's galleries", Request::get(path, compute::GALLERY)).await?;
+    let here = all.iter().filter(|gallery| gallery["location"].as_str().is_some_and(|there| Region::new(there) == *location)).count();
+    gallery::check_quota("galleries", here, MOST_GALLERIES, &location.normalized())
 }
 
 async fn create_gallery(session: &GallerySession<'_>, inputs: &Inputs, location: &Region) -> Result<(), Error> {

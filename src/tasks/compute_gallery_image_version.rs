@@ -18,9 +18,9 @@ use crate::{
     agent::Agent,
     arm::ResourceId,
     compute::{
-        self,
+        self, edge_zone, encryption,
         gallery::{check_definition_name, parse_date, parse_tags},
-        image_version::{Publishing, check_encryption_sets, parse_encryption_sets},
+        image_version::Publishing,
         region::{Region, Replication, STORAGE_ACCOUNT_TYPES, check_replicas, parse_target_regions},
         replication::WaitFor,
     },
@@ -71,7 +71,12 @@ fn publishing(agent: &Agent, problems: &mut Problems) -> Option<Publishing> {
     let storage = gallery::choice_input(agent, problems, "StorageAccountType", &STORAGE_ACCOUNT_TYPES, Some("Standard_LRS"));
     let end_of_life = gallery::parsed_input(agent, problems, "EndOfLifeDate", parse_date);
     let mode = gallery::choice_input(agent, problems, "ReplicationMode", &["Full", "Shallow"], Some("Full"));
-    let encryption = gallery::parsed_input(agent, problems, "DiskEncryptionSets", parse_encryption_sets);
+    let encryption = gallery::parsed_input(agent, problems, "DiskEncryptionSets", encryption::parse_sets);
+    let confidential = gallery::parsed_input(agent, problems, "ConfidentialVMEncryption", encryption::parse_confidential);
+    let edge_zones = gallery::parsed_input(agent, problems, "TargetEdgeZones", edge_zone::parse);
+    let excluded = gallery::parsed_input(agent, problems, "ExcludedRegions", |text| {
+        parse_target_regions(text).map(|regions| regions.into_iter().map(|region| region.name).collect::<Vec<_>>())
+    });
     let tags = gallery::parsed_input(agent, problems, "Tags", parse_tags);
     let given = |input: &'static str| agent.input(input).map(|_| agent.boolean_input(input));
     let blocked = given("BlockDeletionBeforeEndOfLife");
@@ -85,6 +90,9 @@ fn publishing(agent: &Agent, problems: &mut Problems) -> Option<Publishing> {
         end_of_life_date: end_of_life?,
         replication_mode: Some(mode?),
         encryption: encryption?.unwrap_or_default(),
+        confidential: confidential?.unwrap_or_default(),
+        edge_zones: edge_zones?.unwrap_or_default(),
+        excluded_regions: excluded?,
         allow_deletion_of_replicated_locations: given("AllowDeletionOfReplicatedLocations"),
         block_deletion_before_end_of_life: blocked,
         tags: tags?.unwrap_or_else(Map::new),
@@ -108,7 +116,11 @@ async fn check_targets(
         |input: &str, result: Result<(), compute::Invalid>| result.map_err(|error| Error::Inputs(vec![gallery::wrong(input, &error)]));
     refuse("TargetRegions", check_replicas(&publishing.targets, publishing.default))?;
     refuse("WaitFor", wait_for.check(&targets))?;
-    refuse("DiskEncryptionSets", check_encryption_sets(&publishing.encryption, &publishing.targets))?;
+    let sets = publishing.encryption.iter().filter_map(|set| set.region.as_ref());
+    refuse("DiskEncryptionSets", encryption::check_targets(sets, &publishing.targets))?;
+    let confidential = publishing.confidential.iter().filter_map(|item| item.region.as_ref());
+    refuse("ConfidentialVMEncryption", encryption::check_targets(confidential, &publishing.targets))?;
+    refuse("ExcludedRegions", encryption::check_targets(publishing.excluded_regions.iter().flatten(), &publishing.targets))?;
     gallery::check_regions(session, "TargetRegions", subscription, &targets).await?;
     Ok(targets)
 }

@@ -290,6 +290,17 @@ pub async fn storage_region(session: &GallerySession<'_>, input: &str, account: 
     })
 }
 
+/// Refuses what a region of the subscription has no room for any more. `place` is where that many were counted.
+pub fn check_quota(what: &str, there: usize, most: usize, place: &str) -> Result<(), Error> {
+    if there < most {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("'{place}' has {there} {what} already, and a region of a subscription has at most {most}"),
+        "delete what is not needed any more, use another region or subscription, or ask Azure for more",
+    ))
+}
+
 /// Names for a message.
 pub fn names(regions: &[Region]) -> String {
     let names: Vec<String> = regions.iter().map(Region::normalized).collect();

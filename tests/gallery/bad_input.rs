@@ -130,3 +130,43 @@ async fn what_only_azure_knows_is_asked_before_anything_is_written() {
     assert!(writes(&harness).await.is_empty(), "nothing was written");
     harness.finish().await;
 }
+
+#[tokio::test]
+async fn encryption_and_edge_zones_are_checked_before_anything_is_sent() {
+    let harness = start().await;
+    let set = compute("diskEncryptionSets/x");
+    for (input, value, expected) in [
+        ("DiskEncryptionSets", compute("disks/x"), "this is the id of a 'Microsoft.Compute/disks', not of a disk encryption set"),
+        ("DiskEncryptionSets", format!("eastus={set},0"), "LUN 0 has no disk encryption set behind it"),
+        ("DiskEncryptionSets", format!("eastus={set}\neastus={set}"), "this region is given twice"),
+        ("ConfidentialVMEncryption", "Encrypted".to_owned(), "give one of EncryptedVMGuestStateOnlyWithPmk,"),
+        ("ConfidentialVMEncryption", "eastus=EncryptedWithCmk".to_owned(), "EncryptedWithCmk needs a disk encryption set"),
+        ("TargetEdgeZones", "westus".to_owned(), "write region=zone, region=zone=replicas or region=zone=replicas=storage"),
+        ("TargetEdgeZones", "westus=zone=0".to_owned(), "the number of replicas is a whole number from 1 to 100"),
+        ("ExcludedRegions", "east/us".to_owned(), "this is no region's name"),
+    ] {
+        let failed = publish(&harness, "generalized", &compute("images/image")).input(input, &value).run().await;
+        assert_eq!(failed.outcome, Outcome::Failed, "{input} {value}");
+        let start = format!("input '{input}' is '");
+        assert!(failed.errors().iter().any(|error| error.starts_with(&start) && error.contains(expected)), "{input} {value}\n{failed}");
+    }
+    assert!(harness.journal().await.is_empty());
+    let failed = publish(&harness, "generalized", &compute("images/image")).input("ExcludedRegions", "eastus").run().await;
+    assert!(failed.errors()[0].contains("the version does not go to this region"), "{failed}");
+    assert!(writes(&harness).await.is_empty());
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_region_that_is_full_of_galleries_is_told_before_one_is_made() {
+    let galleries: Vec<Value> =
+        (0..99).map(|index| resource(&compute(&format!("galleries/full{index}")), json!({"provisioningState": "Succeeded"}))).collect();
+    let harness = start_with(&galleries).await;
+    let full = define(&harness, "new").input("GalleryName", "more").input("CreateGallery", "true").run().await;
+    assert!(full.errors()[0].contains("'westeurope' has 100 galleries already"), "{full}");
+    assert!(writes(&harness).await.is_empty());
+    let elsewhere =
+        define(&harness, "new").input("GalleryName", "more").input("CreateGallery", "true").input("Location", "eastus").run().await;
+    succeeded(elsewhere);
+    harness.finish().await;
+}

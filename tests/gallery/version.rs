@@ -361,3 +361,48 @@ async fn promotion_may_end_while_new_regions_are_still_filled() {
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("OperationNotAllowed")), "{refused}");
     harness.finish().await;
 }
+
+#[tokio::test]
+async fn edge_zones_encryption_and_regions_out_of_latest_are_published_and_read_back() {
+    let harness = start().await;
+    let set = |name: &str| compute(&format!("diskEncryptionSets/{name}"));
+    let made = publish(&harness, "generalized", &compute("images/image"))
+        .input("TargetRegions", "westeurope eastus=2")
+        .input("ExcludedRegions", "eastus")
+        .input("TargetEdgeZones", "eastus=microsoftboston1=1=standardssd_lrs")
+        .input("DiskEncryptionSets", format!("westeurope={},7,{}\neastus=null,7,{0}", set("os"), set("data")))
+        .input("ConfidentialVMEncryption", format!("eastus=EncryptedWithCmk,{}", set("own")))
+        .input("ReplicationMode", "Shallow")
+        .input("AllowDeletionOfReplicatedLocations", "false")
+        .run()
+        .await;
+    let made = succeeded(made);
+    let version = harness.resource(&made.output("imageVersionId")).await.expect("the version");
+    let profile = &version["properties"]["publishingProfile"];
+    let regions = profile["targetRegions"].as_array().expect("regions");
+    let of = |name: &str| regions.iter().find(|region| region["name"] == name).cloned().unwrap_or_default();
+    assert_eq!(
+        of("West Europe")["encryption"],
+        json!({"osDiskImage": {"diskEncryptionSetId": set("os")}, "dataDiskImages": [{"lun": 7, "diskEncryptionSetId": set("data")}]})
+    );
+    let own = json!({"confidentialVMEncryptionType": "EncryptedWithCmk", "secureVMDiskEncryptionSetId": set("own")});
+    assert_eq!(of("East US")["encryption"]["osDiskImage"], json!({"securityProfile": own}));
+    assert_eq!((&of("West Europe")["excludeFromLatest"], &of("East US")["excludeFromLatest"]), (&json!(false), &json!(true)));
+    assert_eq!(profile["targetExtendedLocations"][0]["extendedLocation"], json!({"name": "microsoftboston1", "type": "EdgeZone"}));
+    assert_eq!(profile["replicationMode"], "Shallow");
+    assert_eq!(version["properties"]["safetyProfile"]["allowDeletionOfReplicatedLocations"], false);
+
+    // Nothing is taken back by a promotion that says nothing of it; what is named changes alone.
+    let promoted = on_versions(&harness, "generalized").input("Mode", "promote").input("Version", made.output("imageVersion"));
+    let promoted = promoted.input("ReplicationMode", "Shallow").input("ExcludedRegions", "westeurope").run().await;
+    succeeded(promoted);
+    let version = harness.resource(&made.output("imageVersionId")).await.expect("the version");
+    let excluded: Vec<_> = version["properties"]["publishingProfile"]["targetRegions"]
+        .as_array()
+        .expect("regions")
+        .iter()
+        .map(|region| (region["name"].clone(), region["excludeFromLatest"].clone()))
+        .collect();
+    assert_eq!(excluded, [(json!("West Europe"), json!(true)), (json!("East US"), json!(false))]);
+    harness.finish().await;
+}

@@ -7,7 +7,7 @@ use crate::{
     agent::Agent,
     arm::{Operation, Progress, Request, ResourceId, Wait},
     compute::{
-        GALLERY,
+        GALLERY, Invalid,
         image_version::{Publishing, targets},
         region::{Region, with_source_region},
         replication::WaitFor,
@@ -56,6 +56,18 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut prom
             session.agent.warning(&format!("input 'TargetRegions': {region} was added: a version stays in the region where it was built"));
         }
         check_targets(session, definition.subscription_id(), &promotion.publishing, &promotion.wait_for).await?;
+    }
+    let there = targets(&found);
+    let stray = promotion
+        .publishing
+        .excluded_regions
+        .iter()
+        .flatten()
+        .find(|region| promotion.publishing.targets.is_empty() && !there.contains(region));
+    if let Some(region) = stray {
+        let wrong =
+            Invalid::new(region.to_string(), format!("the version does not go to this region; its regions are {}", gallery::names(&there)));
+        return Err(Error::Inputs(vec![gallery::wrong("ExcludedRegions", &wrong)]));
     }
     let version = settled(session, &id, found).await?;
     let (operation, changed) = apply(session, &id, &promotion.publishing, &version).await?;

@@ -16,6 +16,7 @@ use crate::{
     arm::{self, Operation, Request, ResourceId, operation::interval},
     compute::{
         GALLERY,
+        gallery::MOST_VERSIONS,
         image_version::{CONTENT_TAG, Publishing, published_before, targets},
         region::{Region, with_source_region},
         replication::WaitFor,
@@ -87,6 +88,7 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut publ
         return again(session, definition, &publication, &targets, before).await;
     }
     refuse_taken(&publication, &versions)?;
+    gallery::check_quota("versions", versions.len(), MOST_VERSIONS, definition.name())?;
     checked.prepare(session).await?;
 
     let made = make(session, definition, &publication, &checked, versions).await?;
