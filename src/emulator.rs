@@ -5,6 +5,7 @@
 //! goes on in workflows that the world keeps until it stops.
 #![allow(clippy::disallowed_methods, reason = "the emulator is native only: clock and files are real here")]
 
+mod authorization;
 mod blobs;
 mod clock;
 mod compute;
@@ -19,8 +20,10 @@ mod id;
 mod identity;
 mod journal;
 mod ledger;
+mod network;
 mod operation;
 mod page;
+mod precondition;
 mod provider;
 mod provision;
 mod resources;

@@ -3,15 +3,18 @@
 #![allow(clippy::needless_pass_by_value, reason = "bodies written in place read better without a reference")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so")]
 
+mod authorization;
 mod blobs;
 mod chance;
 mod client;
+mod compute;
 mod deployments;
 mod environments;
 mod images;
 mod lab_resources;
 mod machines;
 mod manners;
+mod network;
 mod seeds;
 mod sign_in;
 mod state;

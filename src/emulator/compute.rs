@@ -1,9 +1,11 @@
 //! Microsoft.Compute: virtual machines and their power, disks, images, galleries; everything else of the provider is kept as it is given.
 
+mod catalog;
 pub mod disk;
 mod gallery;
 mod image;
 pub mod lab;
+mod machine;
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use super::{
     error::ApiError,
     http::{Reply, parse_object},
     id::Id,
+    page,
     provision::{Applied, Put},
     resources::generic,
     router::{self, Target},
@@ -31,9 +34,30 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
     if disk::is_for(target) {
         return disk::serve(world, call, target);
     }
+    if let Some(answer) = catalog::serve(world, call, target)? {
+        return Ok(answer);
+    }
     match (call.method(), target.kinds().as_str(), target.rest.len()) {
         ("PUT", "images", 2) => put_image(world, call, target),
         ("GET", "virtualmachines", 2) => get(world, call, target),
+        ("GET", "virtualmachines" | "disks" | "snapshots", 1) => list(world, call, target, None),
+        ("GET", "locations/virtualmachines", 3) if target.group.is_none() => list(world, call, target, Some(&target.rest[1])),
+        ("PUT" | "PATCH", "virtualmachines", 2) | ("PUT" | "PATCH", "virtualmachines/extensions", 4) => put_slowly(world, call, target),
+        ("DELETE", "virtualmachines", 2) => {
+            let id = id_of(target);
+            let Some(found) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
+            let operation = machine::delete(world, &found);
+            Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+        }
+        ("GET", "virtualmachines/vmsizes" | "availabilitysets/vmsizes", 3) => {
+            let id = generic::id_of(target);
+            world.store.get(&id.key()).ok_or_else(|| generic::not_found(&id))?;
+            page::values(world, call, catalog::sizes())
+        }
+        ("POST", "virtualmachines/redeploy" | "virtualmachines/performmaintenance" | "virtualmachines/reimage", 3) => {
+            power(world, call, target, "running", Work::Start)
+        }
+        ("POST", "virtualmachines/capture" | "virtualmachines/converttomanageddisks", 3) => Err(unmanaged_only(&*machine(world, target)?)),
         ("GET", "virtualmachines/instanceview", 3) => Ok(Reply::ok(&instance_view(&*machine(world, target)?))),
         ("POST", "virtualmachines/start" | "virtualmachines/restart", 3) => power(world, call, target, "running", Work::Start),
         ("POST", "virtualmachines/deallocate", 3) => power(world, call, target, "deallocated", Work::Stop),
@@ -54,11 +78,77 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     if image::has(put.id) {
         return image::put(world, put);
     }
-    let applied = generic::put(world, put)?;
-    if put.id.is(MACHINES) && applied.created {
-        world.store.update(&put.id.key(), |machine| machine.hide("power", "running"));
+    if machine::has(put.id) {
+        return machine::put(world, put);
     }
-    Ok(applied)
+    if machine::has_extension(put.id) {
+        return machine::put_extension(world, put);
+    }
+    generic::put(world, put)
+}
+
+/// Machines and extensions take their time; PATCH is a PUT of what it changes.
+fn put_slowly(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    let id = generic::id_of(target);
+    let mut body = parse_object(&call.request.body)?;
+    if call.method() == "PATCH" {
+        let found = world.store.get(&id.key()).ok_or_else(|| generic::not_found(&id))?;
+        for part in ["location", "tags", "plan", "identity", "zones"] {
+            if body[part].is_null() && !found.body[part].is_null() {
+                body[part] = found.body[part].clone();
+            }
+        }
+    }
+    if body["location"].as_str().unwrap_or_default().is_empty() && id.pairs.len() == 1 {
+        return Err(ApiError::bad_request("LocationRequired", "The location property is required for this definition."));
+    }
+    let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
+    let mut reply = applied.reply();
+    if let Some(operation) = &applied.operation {
+        let headers = router::operation_accepted(call, &target.subscription, "Microsoft.Compute", operation).headers;
+        reply.headers.extend(headers.into_iter().filter(|(name, _)| name == "Azure-AsyncOperation"));
+    }
+    Ok(reply)
+}
+
+fn list(world: &World, call: &Call<'_>, target: &Target, location: Option<&str>) -> Result<Reply, ApiError> {
+    let kind = if location.is_some() { "virtualMachines" } else { &target.rest[0] };
+    let items = match &target.group {
+        None => world.store.of_type(&target.subscription, &format!("Microsoft.Compute/{kind}")),
+        Some(_) => world.store.members(&format!("{}/providers/Microsoft.Compute/{kind}", target.scope())),
+    };
+    let plain = |text: &str| text.to_ascii_lowercase().replace(' ', "");
+    let items: Vec<_> = items.into_iter().filter(|one| location.is_none_or(|location| plain(one.location()) == plain(location))).collect();
+    let status = call.request.parameter("statusOnly").is_some_and(|status| status.eq_ignore_ascii_case("true"));
+    page::list(world, call, &items, |one| match one.type_name.as_str() {
+        MACHINES => {
+            let mut body = one.body.clone();
+            if status {
+                body["properties"]["instanceView"] = instance_view(one);
+            }
+            body
+        }
+        _ => disk::shown(world, one),
+    })
+}
+
+/// These two are for machines whose disks lie in storage accounts, of which there are none any more.
+fn unmanaged_only(machine: &Resource) -> ApiError {
+    let message = format!("The operation is not supported for the virtual machine '{}': its disks are managed.", machine.name());
+    ApiError::conflict("OperationNotAllowed", message)
+}
+
+/// The operating system of what a machine is made from.
+pub fn image_os(source: Option<&Resource>, reference: &Value, profile: &Value) -> String {
+    let of_source = source.and_then(|source| {
+        let disk = source.property("storageProfile")["osDisk"]["osType"].as_str();
+        disk.or_else(|| source.property("osType").as_str()).map(str::to_owned)
+    });
+    let windows = profile["windowsConfiguration"].is_object()
+        || ["publisher", "offer"]
+            .iter()
+            .any(|part| reference[*part].as_str().is_some_and(|text| text.to_ascii_lowercase().contains("windows")));
+    of_source.unwrap_or_else(|| if windows { "Windows".into() } else { "Linux".into() })
 }
 
 fn put_image(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
@@ -167,6 +257,7 @@ fn generalize(world: &World, target: &Target) -> Result<Reply, ApiError> {
 fn power(world: &Arc<World>, call: &Call<'_>, target: &Target, power: &'static str, work: Work) -> Result<Reply, ApiError> {
     parse_object(&call.request.body)?;
     let machine = machine(world, target)?;
+    machine::check_steady(&machine)?;
     if power == "running" && is_generalized(&machine) {
         let message = format!("Operation 'start' is not allowed on VM '{}' since the VM is generalized.", machine.name());
         return Err(ApiError::conflict("OperationNotAllowed", message));

@@ -69,24 +69,7 @@ fn list(world: &World, call: &Call<'_>, scope: &str) -> Result<Reply, ApiError> 
         return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
     }
     let deployments = world.store.members(&format!("{scope}/providers/Microsoft.Resources/deployments"));
-    let mut call_filter = call.request.parameter("$filter").unwrap_or_default();
-    call_filter.retain(|c| c != ' ');
-    // `provisioningState` is meant without `properties/`.
-    let state = call_filter.strip_prefix("provisioningStateeq").map(|state| state.trim_matches('\'').to_owned());
-    if let Some(state) = state {
-        let items = deployments.iter().filter(|found| found.state().eq_ignore_ascii_case(&state)).map(|found| found.body.clone()).collect();
-        let request = super::http::Request { query: without_filter(&call.request.query), ..call.request.clone() };
-        let call = Call { request: &request, caller: call.caller.clone(), api_version: call.api_version.clone(), root: call.root.clone() };
-        return page::values(world, &call, items);
-    }
     page::list(world, call, &deployments, |deployment| deployment.body.clone())
-}
-
-fn without_filter(query: &str) -> String {
-    let kept = query
-        .split('&')
-        .filter(|pair| !pair.to_ascii_lowercase().starts_with("$filter") && !pair.to_ascii_lowercase().starts_with("%24filter"));
-    kept.collect::<Vec<_>>().join("&")
 }
 
 fn not_found(id: &Id) -> ApiError {

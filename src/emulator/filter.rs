@@ -12,6 +12,7 @@ enum Expression {
     Not(Box<Expression>),
     Compare(Operand, Comparison, Operand),
     Call(String, Operand, Operand),
+    Always,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,7 +122,8 @@ impl Parser<'_> {
     fn and(&mut self) -> Option<Expression> {
         let mut left = self.one()?;
         while self.word("and") {
-            left = Expression::And(Box::new(left), Box::new(self.one()?));
+            let right = self.one()?;
+            left = tag(&left, &right).unwrap_or_else(|| Expression::And(Box::new(left), Box::new(right)));
         }
         Some(left)
     }
@@ -154,7 +156,15 @@ impl Parser<'_> {
     /// `contains(a, b)`, `startswith(a, b)`, `endswith(a, b)`, the older `substringof(b, a)`, perhaps followed by `eq true`.
     fn call(&mut self, name: &str) -> Option<Expression> {
         self.at += 2;
+        // What lists of locks and role assignments are narrowed by.
+        if name == "atscope" {
+            return self.symbol(')').then_some(Expression::Always);
+        }
         let first = self.operand()?;
+        if name == "assignedto" {
+            let principal = Operand::Path(vec!["principalId".into()]);
+            return self.symbol(')').then_some(Expression::Compare(principal, Comparison::Equal, first));
+        }
         let second = self.symbol(',').then(|| self.operand())??;
         if !self.symbol(')') {
             return None;
@@ -203,6 +213,21 @@ impl Parser<'_> {
     }
 }
 
+/// `tagName eq 'a' and tagValue eq 'b'` is about one tag.
+fn tag(left: &Expression, right: &Expression) -> Option<Expression> {
+    let named = |expression: &Expression, wanted: &str| match expression {
+        Expression::Compare(Operand::Path(path), Comparison::Equal, Operand::Literal(Value::String(text)))
+            if path.len() == 1 && path[0].eq_ignore_ascii_case(wanted) =>
+        {
+            Some(text.clone())
+        }
+        _ => None,
+    };
+    let (name, value) = (named(left, "tagName")?, named(right, "tagValue")?);
+    let path = Operand::Path(vec!["tags".into(), name]);
+    Some(Expression::Compare(path, Comparison::Equal, Operand::Literal(Value::String(value))))
+}
+
 fn literal(word: &str) -> Option<Value> {
     match word {
         "true" | "True" => Some(Value::Bool(true)),
@@ -217,6 +242,13 @@ fn test(expression: &Expression, resource: &Value) -> bool {
         Expression::Or(left, right) => test(left, resource) || test(right, resource),
         Expression::And(left, right) => test(left, resource) && test(right, resource),
         Expression::Not(inner) => !test(inner, resource),
+        Expression::Always => true,
+        // A tag's name alone asks whether there is such a tag.
+        Expression::Compare(Operand::Path(path), Comparison::Equal, Operand::Literal(Value::String(name)))
+            if path.len() == 1 && path[0].eq_ignore_ascii_case("tagName") =>
+        {
+            resource["tags"].as_object().is_some_and(|tags| tags.keys().any(|tag| tag.eq_ignore_ascii_case(name)))
+        }
         Expression::Compare(left, comparison, right) => compare(&value(left, resource), *comparison, &value(right, resource)),
         Expression::Call(name, whole, part) => {
             let (whole, part) = (text(&value(whole, resource)), text(&value(part, resource)));
@@ -260,6 +292,8 @@ fn look_up<'a>(resource: &'a Value, path: &[String]) -> Option<&'a Value> {
     match path {
         // Resource Manager's own filters call the type so.
         [one] if one.eq_ignore_ascii_case("resourceType") => field(resource, "type"),
+        // Deployments, locks and roles are filtered by properties without their prefix.
+        [one] => field(resource, one).or_else(|| field(&resource["properties"], one)),
         _ => path.iter().try_fold(resource, |value, name| field(value, name)),
     }
 }
@@ -311,6 +345,11 @@ mod tests {
             ("resourceType eq 'a/B'", true),
             ("properties/n ge 5 or name eq 'q'", true),
             ("name eq 'it''s'", false),
+            ("tagName eq 'X' and tagValue eq '1'", true),
+            ("tagName eq 'x' and tagValue eq '2'", false),
+            ("tagName eq 'y'", false),
+            ("allowClaim eq true", true),
+            ("atScope() and assignedTo('me')", false),
             ("startswith(name, 'vm') and endswith(name,'1')", true),
             ("properties/imageReference/offer eq 'ubuntuserver'", true),
         ];

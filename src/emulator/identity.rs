@@ -58,6 +58,19 @@ pub struct Application {
     /// The federated identity that it trusts.
     #[serde(default)]
     pub federated: Option<Federated>,
+    /// Its roles; without them it owns everything.
+    #[serde(default)]
+    pub roles: Option<Vec<Grant>>,
+}
+
+/// A role that an application has at a scope.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    /// The role's name, such as `Reader`.
+    pub role: String,
+    /// The scope's id, such as `/subscriptions/…`.
+    pub scope: String,
 }
 
 /// A federated identity credential.
@@ -204,6 +217,7 @@ impl Identity {
             client_secret_expires: None,
             user_name: None,
             password: None,
+            roles: None,
             certificate_pem: None,
             federated: Some(Federated { issuer: String::new(), subject: "sc://*".into() }),
         };
@@ -228,6 +242,11 @@ impl Identity {
             tokens: self.tokens.private.clone(),
             pipeline: self.pipeline.private.clone(),
         }
+    }
+
+    /// Whether an application has no more than the roles it is given.
+    pub fn is_restricted(&self, client_id: &str) -> bool {
+        self.application(client_id).is_some_and(|application| application.roles.is_some())
     }
 
     /// The application with this client id.

@@ -24,6 +24,11 @@ pub fn values(world: &World, call: &Call<'_>, mut items: Vec<Value>) -> Result<R
         let filter = Filter::parse(&filter)?;
         items.retain(|item| filter.accepts(item));
     }
+    unfiltered(world, call, items)
+}
+
+/// The same for what has been filtered already.
+pub fn unfiltered(world: &World, call: &Call<'_>, mut items: Vec<Value>) -> Result<Reply, ApiError> {
     if let Some(order) = call.request.parameter("$orderby") {
         filter::order(&mut items, &order);
     }

@@ -5,8 +5,17 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    compute, deployment, devtestlab, error::ApiError, http::Reply, id::Id, identity::Caller, operation::Operation, provider, resources,
-    storage, store::Resource, world::World,
+    authorization::lock::{self, Change},
+    compute, deployment, devtestlab,
+    error::ApiError,
+    http::Reply,
+    id::Id,
+    identity::Caller,
+    network,
+    operation::Operation,
+    provider, resources, storage,
+    store::Resource,
+    world::World,
 };
 
 /// What a resource is made from.
@@ -42,10 +51,12 @@ impl Applied {
 
 /// Makes or changes a resource. The caller holds the gate.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    lock::check(world, &put.id.key(), Change::Write)?;
     match put.id.namespace.to_ascii_lowercase().as_str() {
         "microsoft.devtestlab" => devtestlab::put(world, put),
         "microsoft.compute" => compute::put(world, put),
         "microsoft.storage" => storage::put(world, put),
+        "microsoft.network" => network::put(world, put),
         "microsoft.resources" if put.id.type_name().eq_ignore_ascii_case("Microsoft.Resources/deployments") => deployment::put(world, put),
         _ => resources::generic::put(world, put),
     }

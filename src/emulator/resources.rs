@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    authorization,
     clock::arm_date,
     error::ApiError,
     http::Reply,
@@ -72,7 +73,9 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
                 "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})],
         ),
         ("GET", ["providers", _, "operations"]) => page::values(world, call, Vec::new()),
-        ("GET", ["subscriptions"]) => page::list(world, call, &world.store.members("/subscriptions"), shown),
+        ("GET", ["subscriptions"]) => {
+            page::list(world, call, &authorization::visible(world, call, world.store.members("/subscriptions")), shown)
+        }
         ("GET", ["subscriptions", _]) => {
             world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call))
         }
@@ -145,6 +148,11 @@ fn locations(subscription: &str) -> Vec<Value> {
 /// Whether the emulator's cloud has a region, by its name or its display name.
 pub fn is_region(name: &str) -> bool {
     region(name).is_some()
+}
+
+/// The names of all regions.
+pub fn region_names() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().map(|(name, ..)| *name)
 }
 
 /// A region's display name, which is how Compute answers.

@@ -9,6 +9,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    authorization::{
+        self,
+        lock::{self, Change},
+    },
     compute,
     deployment::{self, content},
     devtestlab,
@@ -16,8 +20,9 @@ use super::{
     http::{Reply, Request},
     id::group_id,
     ledger::Begun,
+    network,
     operation::{Operation, State},
-    provider, resources, storage,
+    precondition, provider, resources, storage,
     throttle::{Kind, Throttle},
     world::{Call, World},
 };
@@ -139,9 +144,16 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
     let segments = call.request.segments();
     let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    authorization::check(world, call, &segments)?;
     // Whoever changes something holds the gate.
     let _gate = (!matches!(call.method(), "GET" | "HEAD")).then(|| world.gate());
+    check_change(world, call, &lower)?;
     match lower.as_slice() {
+        [scope @ .., "providers", "microsoft.authorization", kind] | [scope @ .., "providers", "microsoft.authorization", kind, _]
+            if authorization::serves(kind) =>
+        {
+            authorization::serve(world, call, &segments[..scope.len()], &segments[scope.len() + 2..])
+        }
         [scope @ .., "providers", "microsoft.resources", "tags", "default"] if !scope.is_empty() => {
             resources::tags::serve(world, call, &segments[..scope.len()])
         }
@@ -166,6 +178,21 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
     }
 }
 
+/// Locks and preconditions stand before every provider.
+fn check_change(world: &World, call: &Call<'_>, lower: &[&str]) -> Result<(), ApiError> {
+    let change = match call.method() {
+        "GET" | "HEAD" => return Ok(()),
+        "DELETE" => Change::Delete,
+        _ => Change::Write,
+    };
+    // Locks are no obstacle to themselves, and what only looks changes nothing.
+    let looks = call.method() == "POST" && lower.last().is_some_and(|action| matches!(*action, "validate" | "whatif" | "exporttemplate"));
+    if !looks && !lower.contains(&"microsoft.authorization") {
+        lock::check(world, &lower.iter().flat_map(|part| ["/", part]).collect::<String>(), change)?;
+    }
+    precondition::check(world, call)
+}
+
 fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option<&str>, rest: &[&str]) -> Result<Reply, ApiError> {
     let Some((namespace, rest)) = rest.split_first() else { return Err(unknown(world, call)) };
     let target = Target {
@@ -176,6 +203,7 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
     };
     if let Some(group) = group {
         check_exists(world, subscription, group)?;
+        check_group_stays(world, call, subscription, group)?;
     }
     provider::check(&target, &call.api_version)?;
     if let ("GET", [_, _, _, name]) = (call.method(), target.rest.as_slice())
@@ -195,6 +223,7 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
         "microsoft.resources" if target.kinds().starts_with("deployments") => deployment::serve(world, call, &target.scope(), rest),
         "microsoft.compute" => compute::serve(world, call, &target),
         "microsoft.storage" => storage::serve(world, call, &target),
+        "microsoft.network" => network::serve(world, call, &target),
         _ => resources::generic::serve(world, call, &target),
     }
 }
@@ -214,6 +243,16 @@ fn result(call: &Call<'_>, operation: &Operation) -> Result<Reply, ApiError> {
 /// The resource group must exist.
 pub fn check_exists(world: &World, subscription: &str, group: &str) -> Result<(), ApiError> {
     if world.store.contains(&group_id(subscription, group)) { Ok(()) } else { Err(ApiError::group_not_found(group)) }
+}
+
+/// Nothing is made in a group that is being deleted.
+fn check_group_stays(world: &World, call: &Call<'_>, subscription: &str, group: &str) -> Result<(), ApiError> {
+    let makes = matches!(call.method(), "PUT" | "PATCH" | "POST");
+    if makes && world.store.get(&group_id(subscription, group)).is_some_and(|group| group.state() == "Deleting") {
+        let message = format!("The resource group '{group}' is in deprovisioning state and cannot perform this operation.");
+        return Err(ApiError::conflict("ResourceGroupBeingDeleted", message));
+    }
+    Ok(())
 }
 
 /// 202 with both addresses, as Compute and Network answer.

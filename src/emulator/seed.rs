@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Error, ReadySubscription,
+    Error, ReadySubscription, authorization,
     devtestlab::{
         artifact, lab,
         repository::{Repository, built_in, read_artifacts, read_environments},
@@ -15,7 +15,7 @@ use super::{
     },
     http::parse_object,
     id::{Id, in_group, scope_part},
-    identity::{Application, Provider},
+    identity::{Application, Provider, object_id},
     provider,
     resources::{add_subscription, generic, group},
     storage,
@@ -122,7 +122,14 @@ impl Seed {
 
     /// Puts everything in place.
     pub fn plant(&self, world: &World) -> Result<(), Error> {
-        self.subscriptions.iter().try_for_each(|subscription| self.plant_subscription(world, subscription))
+        self.subscriptions.iter().try_for_each(|subscription| self.plant_subscription(world, subscription))?;
+        for application in &self.identities {
+            for grant in application.roles.iter().flatten() {
+                let problem = |problem| Error::Seed { path: PathBuf::from("identities"), problem };
+                authorization::grant(world, &object_id(&application.client_id), &grant.role, &grant.scope).map_err(problem)?;
+            }
+        }
+        Ok(())
     }
 
     fn plant_subscription(&self, world: &World, subscription: &Subscription) -> Result<(), Error> {
@@ -229,7 +236,7 @@ fn plant_resource(world: &World, given: &Value, location: &str) -> Result<(), Er
         }
     }
     if !in_lab && let Some(properties) = resource.body["properties"].as_object_mut() {
-        generic::complete(world, &id, given, properties);
+        generic::complete(world, &id, properties);
     }
     let is_machine = resource.type_name == "Microsoft.DevTestLab/labs/virtualMachines";
     let resource = world.store.put(resource);

@@ -118,7 +118,7 @@ pub fn state(world: &World, disk: &Resource) -> String {
 }
 
 /// The machine that a disk belongs to.
-fn holder(world: &World, disk: &Resource) -> Option<Arc<Resource>> {
+pub fn holder(world: &World, disk: &Resource) -> Option<Arc<Resource>> {
     let subscription = Id::parse(&disk.key)?.subscription()?.to_owned();
     world.store.of_type(&subscription, super::MACHINES).into_iter().find(|machine| {
         let storage = machine.property("storageProfile");

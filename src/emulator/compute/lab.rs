@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::statuses;
 use crate::emulator::{
     id::{Id, in_group},
+    network,
     resources::group,
     store::Resource,
     world::{World, random_digits},
@@ -61,6 +62,9 @@ pub fn make(world: &World, id: &Id, machine: &Resource) -> Made {
     let properties = json!({"ipConfigurations": [configuration], "virtualMachine": {"id": compute.to_string()}, "primary": true,
         "macAddress": "00-0D-3A-00-00-01", "provisioningState": "Succeeded"});
     add(world, machine, &interface, &properties, |_| {});
+    if let Some(interface) = world.store.get(&interface.key()) {
+        network::link(world, &interface);
+    }
     Made { compute_id: compute.to_string(), group_id, fqdn: if public { fqdn } else { String::new() } }
 }
 

@@ -206,8 +206,11 @@ impl Course {
     fn remove_others(&self) {
         let kept: Vec<String> = self.plan.ids().iter().map(|id| id.to_ascii_lowercase()).collect();
         let is_kept = |resource: &Resource| kept.iter().any(|id| **id == *resource.key || resource.key.starts_with(&format!("{id}/")));
+        let is_apart = |other: &Resource| {
+            other.type_name == "Microsoft.Resources/deployments" || other.type_name.starts_with("Microsoft.Authorization/")
+        };
         let others = self.world.store.below(&format!("{}/providers/", self.id.scope));
-        for other in others.iter().filter(|other| other.type_name != "Microsoft.Resources/deployments" && !is_kept(other)) {
+        for other in others.iter().filter(|other| !is_apart(other) && !is_kept(other)) {
             self.world.store.remove(&other.key);
         }
     }

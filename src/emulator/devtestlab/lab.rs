@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Acted, artifact, environment, new_resource, plain, repository, virtual_machine, virtual_machine_actions};
+use super::{Acted, artifact, disk, environment, new_resource, plain, repository, virtual_machine, virtual_machine_actions};
 use crate::emulator::{
     clock::dtl_date,
     error::ApiError,
@@ -151,6 +151,8 @@ pub fn remove(world: &World, id: &Id) {
         match resource.type_name.as_str() {
             "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::remove_compute(world, &resource),
             "Microsoft.DevTestLab/labs/users/environments" => environment::remove_group(world, &resource),
+            "Microsoft.DevTestLab/labs/virtualNetworks" => plain::withdraw_network(world, &resource),
+            "Microsoft.DevTestLab/labs/users/disks" => disk::withdraw(world, &resource),
             _ => {}
         }
         world.store.remove(&resource.key);

@@ -14,6 +14,7 @@ use crate::emulator::{
     clock::dtl_date,
     error::ApiError,
     id::Id,
+    network,
     operation::{Operation, State},
     provision::{Applied, Put},
     settings::Work,
@@ -22,7 +23,7 @@ use crate::emulator::{
 };
 
 /// Marketplace images that a lab offers: display name, publisher, offer, sku, operating system.
-const GALLERY: &[(&str, &str, &str, &str, &str)] = &[
+pub const GALLERY: &[(&str, &str, &str, &str, &str)] = &[
     ("Windows Server 2022 Datacenter", "MicrosoftWindowsServer", "WindowsServer", "2022-datacenter-g2", "Windows"),
     ("Windows Server 2019 Datacenter", "MicrosoftWindowsServer", "WindowsServer", "2019-Datacenter", "Windows"),
     ("Windows Server 2016 Datacenter", "MicrosoftWindowsServer", "WindowsServer", "2016-Datacenter", "Windows"),
@@ -188,6 +189,11 @@ pub fn prepare_network(making: &mut Making<'_>) -> Result<(), ApiError> {
         let own = name == "externalProviderResourceId"
             || making.given.get("externalProviderResourceId") == Some(&properties["externalProviderResourceId"]);
         making.default(name, if own { properties[name].clone() } else { json!([]) });
+    }
+    if making.text("externalProviderResourceId") == properties["externalProviderResourceId"].as_str().unwrap_or_default()
+        && let Some(lab) = &making.lab
+    {
+        provide_network(making.world, id, lab.location());
     }
     Ok(())
 }
@@ -362,10 +368,11 @@ fn remove(world: &World, id: &Id) {
         }
         world.store.remove(&below.key);
     }
-    if let Some(removed) = world.store.remove(&id.key())
-        && id.is("Microsoft.DevTestLab/labs/users/disks")
-    {
-        disk::withdraw(world, &removed);
+    let Some(removed) = world.store.remove(&id.key()) else { return };
+    match removed.type_name.as_str() {
+        "Microsoft.DevTestLab/labs/users/disks" => disk::withdraw(world, &removed),
+        "Microsoft.DevTestLab/labs/virtualNetworks" => withdraw_network(world, &removed),
+        _ => {}
     }
 }
 
@@ -412,6 +419,17 @@ pub fn add_network(world: &World, id: &Id, location: &str) {
     properties.insert("createdDate".into(), json!(dtl_date(world.clock.now())));
     properties.insert("provisioningState".into(), json!("Succeeded"));
     world.store.put(new_resource(world, id, &json!({"location": location}), properties));
+    provide_network(world, id, location);
+}
+
+fn provide_network(world: &World, id: &Id, location: &str) {
+    let external = id.sibling("Microsoft.Network", "virtualNetworks", id.name());
+    network::provide(world, &external, location, &format!("{}Subnet", id.name()), &id.key());
+}
+
+/// Removes the network that was provided for a lab's.
+pub fn withdraw_network(world: &World, network: &Resource) {
+    network::withdraw(world, &network.text("externalProviderResourceId").to_ascii_lowercase(), &network.key);
 }
 
 /// A network with the subnets that its provider knows.

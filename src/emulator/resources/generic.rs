@@ -39,7 +39,7 @@ pub fn id_of(target: &Target) -> Id {
 }
 
 /// The id with the type's own casing.
-fn proper(id: &Id) -> Id {
+pub fn proper(id: &Id) -> Id {
     let type_name = provider::proper_type(&id.type_name());
     let mut parts = type_name.split('/');
     let namespace = parts.next().unwrap_or_default().to_owned();
@@ -47,7 +47,8 @@ fn proper(id: &Id) -> Id {
     Id { scope: id.scope.clone(), namespace, pairs }
 }
 
-fn not_found(id: &Id) -> ApiError {
+/// The 404 for a resource.
+pub fn not_found(id: &Id) -> ApiError {
     ApiError::resource_not_found(&format!("{}/{}", id.type_name(), id.full_name()), id.group())
 }
 
@@ -135,7 +136,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let mut given = properties(put.body)?;
     let secret = take_secret(&id, &mut given);
     let existing = world.store.get(&id.key());
-    complete(world, &id, put.body, &mut given);
+    complete(world, &id, &mut given);
     given.insert("provisioningState".into(), json!(if put.duration.is_some() { "Creating" } else { "Succeeded" }));
     let mut resource = Resource::new(provision::body(&id.to_string(), &id, put.body, &given), world.clock.now());
     if let Some(existing) = &existing {
@@ -169,7 +170,7 @@ fn take_secret(id: &Id, given: &mut Map<String, Value>) -> Option<Value> {
 }
 
 /// The values that Azure adds and templates ask for.
-pub fn complete(world: &World, id: &Id, source: &Value, given: &mut Map<String, Value>) {
+pub fn complete(world: &World, id: &Id, given: &mut Map<String, Value>) {
     if id.is(storage::ACCOUNTS) {
         return storage::complete(world, id, given);
     }
@@ -192,15 +193,6 @@ pub fn complete(world: &World, id: &Id, source: &Value, given: &mut Map<String, 
         "Microsoft.Insights/components" => {
             let key = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
             set("InstrumentationKey", json!(key));
-        }
-        "Microsoft.Network/publicIPAddresses" => {
-            set("ipAddress", json!("203.0.113.20"));
-            if let Some(settings) = given.get_mut("dnsSettings")
-                && let Some(label) = settings["domainNameLabel"].as_str().map(str::to_owned)
-            {
-                let location = source["location"].as_str().unwrap_or_default();
-                settings["fqdn"] = json!(format!("{label}.{location}.cloudapp.azure.com"));
-            }
         }
         _ => {}
     }
