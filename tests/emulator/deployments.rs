@@ -294,7 +294,7 @@ async fn bodies_with_comments_and_bare_keys_are_read_as_az_sends_them() {
     let azure = Azure::start().await;
     let body = format!(
         "{{\"properties\": {{\"mode\": \"Incremental\", template: {}, \"parameters\": {{ /* none */ }} }}}}",
-        template(json!([storage("az")]))
+        template(json!([storage("azcopy")]))
     );
     let request = azure.http.put(azure.url(&path("az"))).bearer_auth(&azure.token).header("content-type", "application/json").body(body);
     let answer = super::client::read(request.send().await.expect("an answer")).await.expect(201);
