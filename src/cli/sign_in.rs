@@ -29,7 +29,7 @@ use super::{
     host::{Canceller, NativeHost, Setup, Transport, TransportError, Trust},
     target::Target,
 };
-use crate::{agent::Agent, arm::scrub, tasks};
+use crate::{agent::Agent, tasks};
 use token_service::TokenService;
 
 /// The public cloud, unless the variables name another.
@@ -269,7 +269,7 @@ fn take_tenant(target: &mut Target, token: &AccessToken) {
 
 /// The first lines of an error of `azure_identity`, which ends with links.
 fn said(error: &azure_core::Error) -> String {
-    let text = scrub::text(&error.to_string());
+    let text = tasks::sign_in::scrubbed(error);
     let mut said = String::new();
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.contains("aka.ms")).take(3) {
         let _ = write!(said, "{}{}", if said.is_empty() { "" } else { "\n" }, line.trim());

@@ -10,6 +10,7 @@ use crate::{
     arm::{
         Client, Cloud,
         credential::{Identity, MachineIdentity, Proof, credential},
+        scrub,
     },
 };
 
@@ -51,4 +52,9 @@ pub async fn prepare(agent: &Agent, connection: Connection) -> Result<(Arc<dyn T
     let credential = credential(agent.host(), &cloud, identity, agent.secret_registrar())
         .map_err(|error| Error::azure("sign in with the service connection", error))?;
     Ok((credential, cloud, connection))
+}
+
+/// What a refused sign-in says, without what may be secret.
+pub fn scrubbed(error: &azure_core::Error) -> String {
+    scrub::text(&error.to_string())
 }

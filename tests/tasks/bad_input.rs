@@ -118,13 +118,18 @@ async fn names_numbers_and_ids_that_break_the_rules_are_refused() {
 async fn connections_that_cannot_be_used_are_refused() {
     let lab = Harness::start().await;
     let id = dtl::cli::environment::connection_id("local");
-    let without_subscription =
-        good(&lab).environment(&format!("ENDPOINT_DATA_{id}_SUBSCRIPTIONID"), "").environment(&format!("ENDPOINT_DATA_{id}"), "{}");
-    check(&lab, without_subscription, &["input 'ConnectedServiceName'", "subscription"]).await;
-    let managed = good(&lab)
-        .environment(&format!("ENDPOINT_AUTH_SCHEME_{id}"), "ManagedServiceIdentity")
-        .environment(&format!("ENDPOINT_AUTH_{id}"), r#"{"parameters":{},"scheme":"ManagedServiceIdentity"}"#);
-    check(&lab, managed, &["input 'ConnectedServiceName'", "not supported: use workload identity federation"]).await;
+    // Without a subscription there is nothing wrong: the lab's id names one. A gallery's name alone does not.
+    let without_subscription = lab
+        .step("AzureComputeGalleryImageVersion")
+        .input("GalleryName", "gallery")
+        .input("ResourceGroupName", "group")
+        .environment(&format!("ENDPOINT_DATA_{id}_SUBSCRIPTIONID"), "")
+        .environment(&format!("ENDPOINT_DATA_{id}"), "{}");
+    check(&lab, without_subscription, &["input 'GalleryName'", "no input names a subscription"]).await;
+    let scheme = |name: &str| good(&lab).environment(&format!("ENDPOINT_AUTH_SCHEME_{id}"), name);
+    check(&lab, scheme("PublishProfile"), &["input 'ConnectedServiceName'", "not supported: use workload identity federation"]).await;
+    let elsewhere = scheme("ManagedServiceIdentity").environment("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://identity.example/");
+    check(&lab, elsewhere, &["input 'ConnectedServiceName'", "managed identity service 'http://identity.example/'"]).await;
     lab.finish().await;
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
-use crate::{arm::scrub, cli::environment::Environment};
+use crate::{cli::environment::Environment, tasks::sign_in::scrubbed};
 
 /// The service, gone when it is dropped.
 #[derive(Debug)]
@@ -79,6 +79,6 @@ async fn answer(request: &Request<hyper::body::Incoming>, credential: &Arc<dyn T
             let expires_on = token.expires_on.unix_timestamp().to_string();
             (200, json!({"access_token": token.token.secret(), "expires_on": expires_on, "resource": resource, "token_type": "Bearer"}))
         }
-        Err(error) => refused(403, &scrub::text(&error.to_string())),
+        Err(error) => refused(403, &scrubbed(&error)),
     }
 }
