@@ -71,6 +71,12 @@ impl Client {
         Self { limits: Limits { total, ..self.limits }, heeds_cancel: false, ..self.clone() }
     }
 
+    /// The same client for what this run has just made: Azure's caches may not know it yet, nor the roles on it.
+    #[must_use]
+    pub fn for_what_is_new(&self) -> Self {
+        Self { limits: Limits { of_new: true, ..self.limits }, ..self.clone() }
+    }
+
     /// The machine below.
     pub fn host(&self) -> &Arc<dyn Host> {
         &self.host
@@ -85,7 +91,9 @@ impl Client {
     ///
     /// Failures that may pass are tried again. A repeated DELETE that finds nothing has succeeded the first time.
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        let (response, _) = self.deliver(&request).await?;
+        let Delivered::Answer(response) = self.deliver(&request, false).await? else {
+            return Err(Error::Answer { request: request.describe(), problem: "it was not asked for".to_owned() });
+        };
         if response.is_success() { Ok(response) } else { Err(Error::from_response(&request.describe(), &response)) }
     }
 
@@ -126,14 +134,15 @@ impl Client {
     }
 
     /// Starts what may be a long-running operation. An answer that is already final makes a finished operation.
+    ///
+    /// Where the answer to a PUT or POST was lost, the resource is looked at before the request is repeated: what is being done to it is
+    /// taken for what was asked.
     pub async fn start(&self, request: Request) -> Result<Operation, Error> {
-        let (response, uncertain) = self.deliver(&request).await?;
+        let response = match self.deliver(&request, true).await? {
+            Delivered::Answer(response) => response,
+            Delivered::Found(operation) => return Ok(*operation),
+        };
         let mut operation = self.operation(&request, response.status);
-        // The answer to an earlier try was lost, and now our own operation is in the way: it was accepted.
-        let own_conflict = uncertain && response.status == 409 && matches!(request.method, Method::Put | Method::Patch);
-        if own_conflict && let Some(operation) = self.adopt(&operation, &request).await {
-            return Ok(operation);
-        }
         if !response.is_success() {
             return Err(Error::from_response(&request.describe(), &response));
         }
@@ -235,17 +244,40 @@ impl Client {
         };
         let waited = self.host.elapsed().saturating_sub(begun);
         // A wait outlives a service's bad minutes, but not its own deadline.
-        let limits = Limits { attempts: 12, total: deadline.saturating_sub(waited).max(Duration::from_secs(10)) };
+        let limits = Limits {
+            attempts: 12,
+            total: deadline.saturating_sub(waited).max(Duration::from_secs(10)),
+            // What was made may be missing in the first answers that are asked for it.
+            of_new: operation.stage == Stage::Final,
+        };
         self.get(url, &operation.request, limits).await
     }
 
-    /// Whether the resource of a PUT whose answer was lost is being made: then the operation is ours.
-    async fn adopt(&self, operation: &Operation, request: &Request) -> Option<Operation> {
-        let resource = self.find(Request::get(request.path.as_str(), request.api_version)).await.ok().flatten()?;
-        let answer = Response { status: 200, headers: Vec::new(), body: resource };
-        match operation.accepted(&answer) {
-            Step::Next { stage: Stage::Resource, .. } => Some(Operation { stage: Stage::Resource, status: 201, ..operation.clone() }),
-            _ => None,
+    /// Looks whether a PUT or POST whose answer was lost is being carried out, or was.
+    ///
+    /// A resource that is being made or changed is taken for the request's own, and so is one that was not there before. Anything else
+    /// tells that the request did not arrive, or has ended: repeating it asks for the same state once more.
+    async fn look(&self, request: &Request) -> Result<Option<Operation>, Error> {
+        let path = match request.method {
+            Method::Post => request.path.rsplit_once('/').map_or(request.path.as_str(), |(resource, _)| resource),
+            _ => request.path.as_str(),
+        };
+        let found = match self.find(Request::get(path, request.api_version)).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            // A resource that may be written and not be read is repeated blindly; a dead service stays an error.
+            Err(error) if matches!(error.status(), Some(400..500)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let operation = Operation { resource: path.to_owned(), status: 201, ..self.operation(request, 201) };
+        // The resource's own state tells about a POST as it does about a PUT.
+        let observed = Operation { method: Method::Put, ..operation };
+        let answer = Response { status: 200, headers: Vec::new(), body: found };
+        match observed.accepted(&answer) {
+            Step::Next { stage: Stage::Resource, .. } => Ok(Some(Operation { stage: Stage::Resource, ..observed })),
+            Step::Next { stage, .. } if request.makes_new && bears_tags(&answer.body, request) => Ok(Some(Operation { stage, ..observed })),
+            Step::Failed(error) if request.makes_new && bears_tags(&answer.body, request) => Err(error),
+            _ => Ok(None),
         }
     }
 
@@ -262,36 +294,40 @@ impl Client {
         }
     }
 
-    /// Sends a request until there is an answer to keep. Tells besides whether an earlier try may have been carried out.
-    async fn deliver(&self, request: &Request) -> Result<(Response, bool), Error> {
+    /// Sends a request until there is an answer to keep.
+    async fn deliver(&self, request: &Request, looks: bool) -> Result<Delivered, Error> {
         let url = request.url(&self.resource_manager)?;
-        let (mut response, uncertain) = self.attempt(&url, request.method, request.body.as_ref(), &request.describe(), self.limits).await?;
-        if uncertain && matches!(response.status, 204 | 404) && request.method == Method::Delete {
-            response = Response { status: 200, headers: response.headers, body: Value::Null };
-        }
-        Ok((response, uncertain))
+        let looked_at = Some(request).filter(|_| looks && matches!(request.method, Method::Put | Method::Post | Method::Patch));
+        let sent = Sent { url: &url, method: request.method, body: request.body.as_ref(), describe: &request.describe(), looked_at };
+        let (delivered, uncertain) = self.attempt(&sent, self.limits).await?;
+        // The try before has deleted it.
+        let was_deleted = |response: &Response| uncertain && matches!(response.status, 204 | 404) && request.method == Method::Delete;
+        Ok(match delivered {
+            Delivered::Answer(response) if was_deleted(&response) => {
+                Delivered::Answer(Response { status: 200, headers: response.headers, body: Value::Null })
+            }
+            other => other,
+        })
     }
 
     async fn get(&self, url: Url, describe: &str, limits: Limits) -> Result<Response, Error> {
-        Ok(self.attempt(&url, Method::Get, None, describe, limits).await?.0)
+        let sent = Sent { url: &url, method: Method::Get, body: None, describe, looked_at: None };
+        match self.attempt(&sent, limits).await? {
+            (Delivered::Answer(response), _) => Ok(response),
+            (Delivered::Found(_), _) => Err(Error::Answer { request: describe.to_owned(), problem: "it was not asked for".to_owned() }),
+        }
     }
 
-    async fn attempt(
-        &self,
-        url: &Url,
-        method: Method,
-        body: Option<&Value>,
-        describe: &str,
-        limits: Limits,
-    ) -> Result<(Response, bool), Error> {
+    /// Tells besides whether an earlier try may have been carried out.
+    async fn attempt(&self, sent: &Sent<'_>, limits: Limits) -> Result<(Delivered, bool), Error> {
         let begun = self.host.elapsed();
         let mut uncertain = false;
         let mut refused = false;
         for attempt in 1.. {
-            let turn = self.budgets.turn(method, url, self.host.elapsed());
+            let turn = self.budgets.turn(sent.method, sent.url, self.host.elapsed());
             let wait = turn.as_ref().map_or(Duration::ZERO, |turn| turn.wait);
-            self.sleep(wait).await.map_err(|()| Error::Cancelled { during: format!("{describe}, which was not sent") })?;
-            let outcome = self.exchange(url, method, body, describe).await?;
+            self.sleep(wait).await.map_err(|()| Error::Cancelled { during: format!("{}, which was not sent", sent.describe) })?;
+            let outcome = self.exchange(sent).await?;
             if let (Some(turn), Ok(response)) = (turn, &outcome) {
                 let quiet = retry::retry_after(&response.headers, self.host.now());
                 turn.answered(response.status, &response.headers, quiet, self.host.elapsed());
@@ -309,24 +345,29 @@ impl Client {
             };
             let elapsed = self.host.elapsed().saturating_sub(begun);
             let delay = failure.and_then(|failure| retry::next_delay(failure, attempt, elapsed, self.host.now(), limits));
-            let Some(delay) = delay else {
-                let response = outcome.map_err(|error| Error::from_pipeline(describe, &error))?;
-                return Ok((response, uncertain));
-            };
-            uncertain |= failure.is_some_and(retry::is_uncertain);
-            self.sleep(delay).await.map_err(|()| Error::Cancelled { during: describe.to_owned() })?;
+            let may_be_done = failure.is_some_and(retry::is_uncertain);
+            // Our own operation may be in the way of its repetition.
+            let conflicts = uncertain && matches!(&outcome, Ok(response) if response.status == 409);
+            uncertain |= may_be_done;
+            if let Some(delay) = delay {
+                self.sleep(delay).await.map_err(|()| Error::Cancelled { during: sent.doubtful(uncertain) })?;
+            }
+            if let Some(request) = sent.looked_at.filter(|_| may_be_done || conflicts)
+                && let Some(operation) = Box::pin(self.look(request)).await?
+            {
+                return Ok((Delivered::Found(Box::new(operation)), uncertain));
+            }
+            if delay.is_none() {
+                let response = outcome.map_err(|error| Error::from_pipeline(sent.describe, &error))?;
+                return Ok((Delivered::Answer(response), uncertain));
+            }
         }
         unreachable!("attempts end by their number or by the time")
     }
 
     /// One try. The outer error is the agent's wish to stop.
-    async fn exchange(
-        &self,
-        url: &Url,
-        method: Method,
-        body: Option<&Value>,
-        describe: &str,
-    ) -> Result<azure_core::Result<Response>, Error> {
+    async fn exchange(&self, sent: &Sent<'_>) -> Result<azure_core::Result<Response>, Error> {
+        let Sent { url, method, body, describe, .. } = *sent;
         let changes = !matches!(method, Method::Get | Method::Head);
         if self.heeds_cancel && self.host.is_cancelled() {
             return Err(Error::Cancelled { during: format!("{describe}, which was not sent") });
@@ -389,6 +430,42 @@ impl Client {
             Err(format!("'{shown}' leads away from the resource manager at {own}"))
         }
     }
+}
+
+/// One request on the wire.
+struct Sent<'a> {
+    url: &'a Url,
+    method: Method,
+    body: Option<&'a Value>,
+    describe: &'a str,
+    /// The request whose resource is to be looked at before it is repeated.
+    looked_at: Option<&'a Request>,
+}
+
+impl Sent<'_> {
+    /// What is to be said of a request that is not sent again.
+    fn doubtful(&self, uncertain: bool) -> String {
+        let changes = !matches!(self.method, Method::Get | Method::Head);
+        if uncertain && changes {
+            format!("{}, whose answer did not come; Azure may carry it out", self.describe)
+        } else {
+            self.describe.to_owned()
+        }
+    }
+}
+
+/// What came of a request.
+enum Delivered {
+    /// An answer.
+    Answer(Response),
+    /// No answer, but the operation that was to be started.
+    Found(Box<Operation>),
+}
+
+/// Whether a resource bears all tags that a PUT gives it: then it may well be what that PUT has made.
+fn bears_tags(found: &Value, request: &Request) -> bool {
+    let wanted = request.body.as_ref().and_then(|body| body["tags"].as_object());
+    wanted.into_iter().flatten().all(|(name, value)| found["tags"][name.as_str()] == *value)
 }
 
 impl fmt::Debug for Client {

@@ -220,7 +220,8 @@ pub(super) fn pipeline_failure<'a>(error: &azure_core::Error, headers: &'a mut V
     let mut current: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = current {
         match error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind) {
-            Some(ErrorKind::Io | ErrorKind::Connection) => return Some(Failure::Connection),
+            Some(ErrorKind::Io) => return Some(Failure::Lost),
+            Some(ErrorKind::Connection) => return Some(Failure::Unreached),
             Some(ErrorKind::HttpResponse { status, raw_response, .. }) => {
                 if let Some(response) = raw_response {
                     headers.extend(response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())));

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use azure_core::http::Method;
 use serde_json::Value;
 
-use super::{ApiVersion, Error, Response, error, scrub};
+use super::{ApiVersion, Error, Response, error, retry::VISIBLE_AFTER, scrub};
 
 /// An operation that Azure has accepted.
 #[derive(Clone, Debug)]
@@ -82,9 +82,6 @@ pub(super) enum Step {
     /// It failed.
     Failed(Error),
 }
-
-/// How long after a resource's creation a 404 still counts as "not there yet": Azure's caches are behind by seconds.
-const VISIBLE_AFTER: Duration = Duration::from_mins(1);
 
 impl Operation {
     /// Where its progress can be asked, without what signs the address; `None` when there is nothing to ask.

@@ -24,6 +24,8 @@ pub struct Request {
     pub query: Vec<(&'static str, String)>,
     /// The JSON body.
     pub body: Option<Value>,
+    /// Whether the caller knows that a PUT makes something that was not there: then what is found after a lost answer is its own.
+    pub makes_new: bool,
 }
 
 impl Request {
@@ -64,6 +66,13 @@ impl Request {
         self
     }
 
+    /// Says that a PUT makes something that was not there before.
+    #[must_use]
+    pub fn of_new(mut self) -> Self {
+        self.makes_new = true;
+        self
+    }
+
     /// The request in a few words, for messages: `PUT /subscriptions/…`.
     pub fn describe(&self) -> String {
         format!("{} {}", self.method.as_ref(), self.path)
@@ -80,7 +89,7 @@ impl Request {
     }
 
     fn new(method: Method, path: impl Into<String>, api_version: ApiVersion, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), api_version, query: Vec::new(), body }
+        Self { method, path: path.into(), api_version, query: Vec::new(), body, makes_new: false }
     }
 }
 

@@ -1,4 +1,6 @@
-//! Which failures are tried again, and when. A pure function of the failure and the clock.
+//! Which failures are tried again, when, and why: one table, and a pure function of the failure and the clock on top of it.
+//!
+//! `docs/reliability.md` shows the same table; a test compares both.
 
 use std::time::Duration;
 
@@ -17,8 +19,186 @@ pub enum Failure<'a> {
         /// Azure's error code.
         code: Option<&'a str>,
     },
-    /// The connection broke or was never made.
-    Connection,
+    /// The connection broke: whether the service has got the request is not known.
+    Lost,
+    /// The connection was never made: nothing was sent.
+    Unreached,
+}
+
+/// How long something is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until the limits of the client end it; the service's delay is obeyed, and counts no attempt.
+    Limits,
+    /// The same for the client; a task goes on waiting until its time-out, as long as something else is being done to the resource.
+    UntilFree,
+    /// Not by the client; a task waits until its time-out, as long as something else is being done to the resource.
+    WhileBusy,
+    /// So long after the run itself has made what is asked for; at other times not at all.
+    AfterCreation(Duration),
+    /// Not at all.
+    Never,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What it is called.
+    pub name: &'static str,
+    /// Whether it is about connections rather than answers.
+    pub connection: Option<Connection>,
+    /// The HTTP statuses; empty for connections, and for every status where the row is the last.
+    pub statuses: &'static [u16],
+    /// Azure's error codes; empty means any.
+    pub codes: &'static [&'static str],
+    /// How long.
+    pub patience: Patience,
+    /// Whether the service may have done what was asked, so that the resource is looked at before a PUT or POST is repeated.
+    pub uncertain: bool,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It broke.
+    Lost,
+    /// It was never made.
+    Unreached,
+}
+
+/// How long what was made may still be unknown to Azure's caches.
+pub const VISIBLE_AFTER: Duration = Duration::from_mins(1);
+/// How long a role that came with something new may take until it counts.
+pub const ALLOWED_AFTER: Duration = Duration::from_mins(2);
+
+/// The table. The first row that fits counts.
+pub const TABLE: &[Rule] = &[
+    Rule {
+        name: "throttled",
+        connection: None,
+        statuses: &[429],
+        codes: &[],
+        patience: Patience::Limits,
+        uncertain: false,
+        why: "a bucket of requests is empty; the service says when it is filled again",
+    },
+    Rule {
+        name: "out of order",
+        connection: None,
+        statuses: &[408, 500, 502, 503, 504],
+        codes: &[],
+        patience: Patience::Limits,
+        uncertain: true,
+        why: "a service or a gateway is out of order for a moment; it may have passed the request on before",
+    },
+    Rule {
+        name: "lost",
+        connection: Some(Connection::Lost),
+        statuses: &[],
+        codes: &[],
+        patience: Patience::Limits,
+        uncertain: true,
+        why: "the answer did not come; the request may have been carried out",
+    },
+    Rule {
+        name: "unreached",
+        connection: Some(Connection::Unreached),
+        statuses: &[],
+        codes: &[],
+        patience: Patience::Limits,
+        uncertain: false,
+        why: "nothing was sent",
+    },
+    Rule {
+        name: "interfering",
+        connection: None,
+        statuses: &[409],
+        codes: &[
+            "AnotherOperationInProgress",
+            "RetryableError",
+            "RetryableErrorDueToAnotherOperation",
+            "ConflictingConcurrentWriteNotAllowed",
+        ],
+        patience: Patience::UntilFree,
+        uncertain: false,
+        why: "Azure refuses what would interfere with an operation under way, and asks to come back",
+    },
+    Rule {
+        name: "busy",
+        connection: None,
+        statuses: &[409],
+        codes: &["ResourceIsNotInValidState", "DeploymentActive"],
+        patience: Patience::WhileBusy,
+        uncertain: false,
+        why: "the resource is being made or changed; when it is settled and still refuses, waiting frees nothing",
+    },
+    Rule {
+        name: "conflict",
+        connection: None,
+        statuses: &[409, 412],
+        codes: &[],
+        patience: Patience::Never,
+        uncertain: false,
+        why: "something else is there, or a lock forbids it: that does not pass by itself",
+    },
+    Rule {
+        name: "not yet there",
+        connection: None,
+        statuses: &[404],
+        codes: &[],
+        patience: Patience::AfterCreation(VISIBLE_AFTER),
+        uncertain: false,
+        why: "Azure's caches are behind by seconds; what the run did not make itself is not there",
+    },
+    Rule {
+        name: "not yet allowed",
+        connection: None,
+        statuses: &[403],
+        codes: &["AuthorizationFailed", "LinkedAuthorizationFailed"],
+        patience: Patience::AfterCreation(ALLOWED_AFTER),
+        uncertain: false,
+        why: "roles on something new take time until they count; elsewhere the role is missing, and the hint says which",
+    },
+    Rule {
+        name: "refused",
+        connection: None,
+        statuses: &[],
+        codes: &[],
+        patience: Patience::Never,
+        uncertain: false,
+        why: "the same request will be refused again",
+    },
+];
+
+impl Rule {
+    fn fits(&self, failure: Failure<'_>) -> bool {
+        match failure {
+            Failure::Lost => self.connection == Some(Connection::Lost),
+            Failure::Unreached => self.connection == Some(Connection::Unreached),
+            Failure::Answer { status, code, .. } => {
+                self.connection.is_none()
+                    && (self.statuses.is_empty() || self.statuses.contains(&status))
+                    && (self.codes.is_empty() || code.is_some_and(|code| has(self.codes, code)))
+            }
+        }
+    }
+}
+
+fn has(codes: &[&str], code: &str) -> bool {
+    codes.iter().any(|known| known.eq_ignore_ascii_case(code))
+}
+
+/// The row for a failure.
+pub fn rule(failure: Failure<'_>) -> &'static Rule {
+    TABLE.iter().find(|rule| rule.fits(failure)).unwrap_or(&TABLE[TABLE.len() - 1])
+}
+
+/// Whether an error says that something else is being done to the resource for the moment, so that waiting may free it.
+pub fn is_busy(error: &super::Error) -> bool {
+    let busy = TABLE.iter().filter(|rule| matches!(rule.patience, Patience::UntilFree | Patience::WhileBusy));
+    error.status() == Some(409) && busy.flat_map(|rule| rule.codes).any(|code| error.has_code(code))
 }
 
 /// How long to keep trying.
@@ -28,11 +208,13 @@ pub struct Limits {
     pub attempts: u32,
     /// How long in all, waits included.
     pub total: Duration,
+    /// Whether the run itself has just made what is asked for.
+    pub of_new: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attempts: 6, total: Duration::from_mins(5) }
+        Self { attempts: 6, total: Duration::from_mins(5), of_new: false }
     }
 }
 
@@ -41,39 +223,27 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 /// How long to wait before the next attempt; `None` to give up. `attempt` counts from 1, `elapsed` is the time since the first began.
 pub fn next_delay(failure: Failure<'_>, attempt: u32, elapsed: Duration, now: OffsetDateTime, limits: Limits) -> Option<Duration> {
-    if !is_transient(failure) {
-        return None;
-    }
+    let (attempts, total) = match rule(failure).patience {
+        Patience::Limits | Patience::UntilFree => (limits.attempts, limits.total),
+        Patience::AfterCreation(time) if limits.of_new => (u32::MAX, time.min(limits.total)),
+        Patience::AfterCreation(_) | Patience::WhileBusy | Patience::Never => return None,
+    };
     let asked = match failure {
         Failure::Answer { headers, .. } => retry_after(headers, now),
-        Failure::Connection => None,
+        Failure::Lost | Failure::Unreached => None,
     };
     // A service that says when to come back is obeyed as long as there is time; otherwise the attempts count.
     let delay = match asked {
         Some(asked) => asked.max(backoff(1)),
-        None if attempt >= limits.attempts => return None,
+        None if attempt >= attempts => return None,
         None => backoff(attempt),
     };
-    (elapsed + delay < limits.total).then_some(delay)
-}
-
-/// Whether a failure may pass by itself.
-pub fn is_transient(failure: Failure<'_>) -> bool {
-    match failure {
-        Failure::Connection | Failure::Answer { status: 408 | 429 | 500 | 502 | 503 | 504, .. } => true,
-        // Azure refuses what would interfere with an operation under way, and asks to come back.
-        Failure::Answer { status: 409, code: Some(code), .. } => {
-            ["AnotherOperationInProgress", "RetryableError", "RetryableErrorDueToAnotherOperation"]
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(code))
-        }
-        Failure::Answer { .. } => false,
-    }
+    (elapsed + delay < total).then_some(delay)
 }
 
 /// Whether the service may have done what was asked, although it did not say so.
 pub fn is_uncertain(failure: Failure<'_>) -> bool {
-    matches!(failure, Failure::Connection | Failure::Answer { status: 408 | 500 | 502 | 503 | 504, .. })
+    rule(failure).uncertain
 }
 
 /// The wait that the service asks for: `x-ms-retry-after-ms`, `retry-after-ms`, or `Retry-After` in seconds or as a date.
@@ -146,8 +316,8 @@ mod tests {
             (501, None, false),
         ] {
             let failure = Failure::Answer { status, headers: &[], code };
-            assert_eq!(is_transient(failure), expected, "{status} {code:?}");
-            assert_eq!(next_delay(failure, 1, Duration::ZERO, start(), Limits::default()).is_some(), expected);
+            let delay = next_delay(failure, 1, Duration::ZERO, start(), Limits::default());
+            assert_eq!(delay.is_some(), expected, "{status} {code:?}");
         }
     }
 
@@ -155,7 +325,7 @@ mod tests {
     fn our_own_waits_double_and_end() {
         let waits: Vec<_> = (1..=7)
             .map(|attempt| {
-                next_delay(Failure::Connection, attempt, Duration::ZERO, start(), Limits::default()).map(|wait| wait.as_millis())
+                next_delay(Failure::Lost, attempt, Duration::ZERO, start(), Limits::default()).map(|wait| wait.as_millis())
             })
             .collect();
         assert_eq!(waits, [Some(250), Some(500), Some(1000), Some(2000), Some(4000), None, None]);
@@ -165,11 +335,37 @@ mod tests {
     fn throttling_is_waited_out_beyond_the_attempts_but_not_beyond_the_time() {
         let given = headers(&[("retry-after", "20")]);
         let throttled = Failure::Answer { status: 429, headers: &given, code: None };
-        let limits = Limits { attempts: 3, total: Duration::from_secs(100) };
+        let limits = Limits { attempts: 3, total: Duration::from_secs(100), of_new: false };
         assert_eq!(next_delay(throttled, 50, Duration::from_secs(70), start(), limits), Some(Duration::from_secs(20)));
         assert_eq!(next_delay(throttled, 1, Duration::from_secs(80), start(), limits), None);
         let at_once = headers(&[("retry-after", "0")]);
         let throttled = Failure::Answer { status: 429, headers: &at_once, code: None };
         assert_eq!(next_delay(throttled, 1, Duration::ZERO, start(), limits), Some(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn what_is_new_may_be_unknown_and_forbidden_for_a_while_and_nothing_else_may() {
+        let new = Limits { of_new: true, ..Limits::default() };
+        for (status, code, seconds) in [(404, None, 60), (403, Some("AuthorizationFailed"), 120), (403, Some("RequestDisallowedByPolicy"), 0)] {
+            let failure = Failure::Answer { status, headers: &[], code };
+            let at = |elapsed: u64, limits| next_delay(failure, 9, Duration::from_secs(elapsed), start(), limits).is_some();
+            assert_eq!((at(0, new), at(seconds, new), at(0, Limits::default())), (seconds > 0, false, false), "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn every_failure_has_a_row_and_only_what_may_have_been_done_is_uncertain() {
+        let answer = |status, code| Failure::Answer { status, headers: &[], code };
+        for (failure, name, uncertain) in [
+            (Failure::Lost, "lost", true),
+            (Failure::Unreached, "unreached", false),
+            (answer(503, None), "out of order", true),
+            (answer(429, None), "throttled", false),
+            (answer(409, Some("deploymentactive")), "busy", false),
+            (answer(409, Some("ScopeLocked")), "conflict", false),
+            (answer(418, None), "refused", false),
+        ] {
+            assert_eq!((rule(failure).name, is_uncertain(failure)), (name, uncertain));
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Connection, Outcome, Summary},
-    arm::{self, Client, Progress, Request, ResourceId, Wait},
+    arm::{self, Client, Progress, Request, ResourceId, Wait, retry},
     devtestlab::{self, Lab},
 };
 
@@ -85,9 +85,6 @@ pub struct Done {
 
 /// Minutes that one operation may take when the input is empty.
 const DEFAULT_TIME_OUT: u64 = 120;
-/// Azure's words for a resource that is busy with something else for the moment.
-const BUSY: [&str; 3] = ["ResourceIsNotInValidState", "AnotherOperationInProgress", "DeploymentActive"];
-
 /// How often a resource may be called busy although it is settled: its state may change between the refusal and the look.
 const SETTLED: u32 = 2;
 
@@ -172,7 +169,7 @@ impl<'a, L> Session<'a, L> {
         let mut settled = 0_u32;
         let operation = loop {
             let error = match self.client.start(request.clone()).await {
-                Err(error) if is_busy(&error) && spent() < self.time_out => error,
+                Err(error) if retry::is_busy(&error) && spent() < self.time_out => error,
                 other => break other?,
             };
             settled += u32::from(self.is_settled(occupies).await?);
@@ -303,10 +300,6 @@ pub fn duration(span: Duration) -> String {
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
     }
-}
-
-fn is_busy(error: &arm::Error) -> bool {
-    error.status() == Some(409) && BUSY.iter().any(|busy| error.has_code(busy))
 }
 
 /// The text with a capital in front, to begin a line with.

@@ -198,10 +198,55 @@ async fn a_delete_whose_answer_was_lost_has_succeeded_when_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn a_put_whose_answer_was_lost_is_found_again() {
+async fn a_put_whose_answer_was_lost_is_looked_for_before_it_is_repeated() {
+    let missing = json!({"error": {"code": "ResourceNotFound", "message": "no"}});
+    // It was carried out.
+    let (_host, client) =
+        set_up([on("PUT", VM).lost(), on("GET", VM).reply(200, &state("Creating")), on("GET", VM).reply(200, &state("Succeeded"))]);
+    let operation = client.start(Request::put(VM, V, json!({}))).await.unwrap();
+    assert_eq!(client.wait(&operation, hour()).await.unwrap(), state("Succeeded"));
+    // It was not.
+    let (_host, client) = set_up([
+        on("PUT", VM).lost(),
+        on("GET", VM).reply(404, &missing),
+        on("PUT", VM).reply(201, &state("Succeeded")),
+    ]);
+    assert!(client.start(Request::put(VM, V, json!({}))).await.unwrap().is_done());
+    // Something was there before: whether this is the request's work is not known, and repeating it does no harm.
+    let there = || on("GET", VM).reply(200, &state("Succeeded"));
+    let (_host, client) = set_up([on("PUT", VM).lost(), there(), on("PUT", VM).reply(200, &state("Succeeded"))]);
+    client.start(Request::put(VM, V, json!({}))).await.unwrap();
+    // Nothing was there before.
+    let (_host, client) = set_up([on("PUT", VM).lost(), there()]);
+    assert!(client.start(Request::put(VM, V, json!({})).of_new()).await.unwrap().is_done());
+    // Somebody else's bears other tags.
+    let (_host, client) = set_up([on("PUT", VM).lost(), there(), on("PUT", VM).reply(409, &missing), there()]);
+    client.start(Request::put(VM, V, json!({"tags": {"run": "1"}})).of_new()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_lost_is_looked_for_by_its_resource() {
+    let (_host, client) = set_up([
+        on("POST", "/start").lost(),
+        on("GET", VM).reply(200, &state("Starting")),
+        on("GET", VM).reply(200, &state("Succeeded")),
+    ]);
+    let operation = client.start(Request::post(format!("{VM}/start"), V, None)).await.unwrap();
+    client.wait(&operation, hour()).await.unwrap();
+    let (_host, client) = set_up([
+        on("POST", "/start").lost(),
+        on("GET", VM).reply(200, &state("Succeeded")),
+        on("POST", "/start").reply(200, &Value::Null),
+    ]);
+    assert!(client.start(Request::post(format!("{VM}/start"), V, None)).await.unwrap().is_done());
+}
+
+#[tokio::test]
+async fn a_conflict_with_a_try_of_ours_is_our_own_operation() {
     let active = json!({"error": {"code": "DeploymentActive", "message": "it runs"}});
     let (_host, client) = set_up([
         on("PUT", VM).lost(),
+        on("GET", VM).reply(404, &active),
         on("PUT", VM).reply(409, &active),
         on("GET", VM).reply(200, &state("Creating")),
         on("GET", VM).reply(200, &state("Succeeded")),
@@ -211,6 +256,22 @@ async fn a_put_whose_answer_was_lost_is_found_again() {
     // A conflict with somebody else's is one.
     let (_host, client) = set_up([on("PUT", VM).reply(409, &active)]);
     assert_eq!(client.start(Request::put(VM, V, json!({}))).await.unwrap_err().code(), Some("DeploymentActive"));
+}
+
+#[tokio::test]
+async fn what_the_run_has_made_may_be_unknown_for_a_while() {
+    let missing = || on("GET", VM).reply(404, &json!({"error": {"code": "ResourceNotFound", "message": "not yet"}}));
+    let (_host, client) = set_up([missing(), missing(), on("GET", VM).reply(200, &state("Succeeded"))]);
+    assert!(client.for_what_is_new().find(Request::get(VM, V)).await.unwrap().is_some());
+    // Also at the end of an operation.
+    let (_host, client) = set_up([
+        on("PUT", VM).reply(201, &state("Creating")).header("azure-asyncoperation", STATUS),
+        on("GET", "/operations/1").reply(200, &json!({"status": "Succeeded"})),
+        missing(),
+        on("GET", VM).reply(200, &state("Succeeded")),
+    ]);
+    let operation = client.start(Request::put(VM, V, json!({}))).await.unwrap();
+    assert_eq!(client.wait(&operation, hour()).await.unwrap(), state("Succeeded"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Factory, Failure, Line};
 use crate::{
-    arm::{self, Request, ResourceId, Wait},
+    arm::{self, Request, ResourceId, Wait, retry},
     devtestlab::virtual_machine::{self, ArtifactState, VirtualMachine},
     factory::{
         DEPLOYMENT_PREFIX, FINGERPRINT_TAG, IMAGE_PATH_TAG, RUN_TAG, golden_image, golden_image::GoldenImage, inventory::State,
@@ -168,7 +168,7 @@ impl Factory<'_> {
             let left = deadline.saturating_sub(host.elapsed().saturating_sub(begun));
             match self.client.start(request.clone()).await {
                 // Somebody else is at work on it for the moment.
-                Err(error) if is_busy(&error) && !left.is_zero() && !host.is_cancelled() => host.sleep(BUSY_PAUSE.min(left)).await,
+                Err(error) if retry::is_busy(&error) && !error.has_code("DeploymentActive") && !left.is_zero() && !host.is_cancelled() => host.sleep(BUSY_PAUSE.min(left)).await,
                 Err(error) => return Err(error),
                 Ok(operation) => return self.client.wait(&operation, Wait::silent(left)).await,
             }
@@ -192,10 +192,6 @@ impl Factory<'_> {
 
 /// How long to wait for something that is busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
-
-fn is_busy(error: &arm::Error) -> bool {
-    error.status() == Some(409) && ["AnotherOperationInProgress", "ResourceIsNotInValidState"].iter().any(|code| error.has_code(code))
-}
 
 fn pending(vm: &VirtualMachine) -> Vec<String> {
     // Once one has failed, those behind it never come.

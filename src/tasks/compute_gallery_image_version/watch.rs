@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     agent::Sensitivity,
-    arm::{self, Operation, Request, ResourceId, Wait, operation::interval},
+    arm::{self, Operation, Request, ResourceId, Wait, operation::interval, retry::VISIBLE_AFTER},
     compute::{
         GALLERY,
         image_version::{Publishing, targets},
@@ -35,9 +35,6 @@ pub struct Watched<'a> {
     /// How long to wait at most.
     pub deadline: Duration,
 }
-
-/// How often a version may be missing at first: Azure's caches are behind by seconds.
-const VISIBLE_AFTER: Duration = Duration::from_mins(1);
 
 /// Waits until what is waited for has come, and returns the version as it is then.
 pub async fn until_replicated(session: &GallerySession<'_>, watched: &Watched<'_>) -> Result<Value, Error> {
