@@ -29,6 +29,7 @@ pub mod step;
 pub mod target;
 pub mod task;
 pub mod template;
+pub mod terminal;
 pub mod variables;
 
 use std::{error::Error, ffi::OsString, fmt::Write as _, process::ExitCode};
@@ -141,12 +142,12 @@ pub(crate) fn complain(error: &dyn Error) {
 
 /// Tells an error on standard error.
 pub(crate) fn say_error(message: &str) {
-    anstream::eprintln!("{} {message}", console::toned("error:", console::Tone::Error));
+    terminal::tell(&format!("{} {message}", console::toned("error:", console::Tone::Error)));
 }
 
 /// Tells a warning on standard error.
 pub(crate) fn say_warning(message: &str) {
-    anstream::eprintln!("{} {message}", console::toned("warning:", console::Tone::Warning));
+    terminal::tell(&format!("{} {message}", console::toned("warning:", console::Tone::Warning)));
 }
 
 /// An error and its causes, one a line.

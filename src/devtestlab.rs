@@ -144,6 +144,11 @@ pub fn is_id(text: &str) -> bool {
     text.trim_start().starts_with('/')
 }
 
+/// The provisioning state that a resource shows.
+pub fn provisioning_state(resource: &Value) -> Option<&str> {
+    resource.pointer("/properties/provisioningState").and_then(Value::as_str)
+}
+
 /// A text inside an answer, such as `text(&vm, "/properties/computeId")`; empty counts as absent.
 fn text(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)

@@ -101,6 +101,21 @@ pub fn written(operations: &[Value], resource_type: &str) -> Vec<String> {
     ids
 }
 
+/// The ids of all resources that a deployment's operations have written or tried to write, by name. Reading operations write nothing.
+pub fn all_written(operations: &[Value]) -> Vec<String> {
+    let creates = operations.iter().filter(|operation| {
+        operation
+            .pointer("/properties/provisioningOperation")
+            .and_then(Value::as_str)
+            .is_none_or(|word| word.eq_ignore_ascii_case("Create"))
+    });
+    let mut ids: Vec<String> =
+        creates.filter_map(|operation| operation.pointer("/properties/targetResource/id")?.as_str().map(str::to_owned)).collect();
+    ids.sort_by_key(|id| id.to_lowercase());
+    ids.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
+    ids
+}
+
 impl Deployment {
     /// Reads an answer.
     pub fn read(value: &Value) -> Self {

@@ -12,6 +12,7 @@ pub mod delete_custom_image;
 pub mod delete_environment;
 pub mod delete_vm;
 pub mod deployment;
+pub mod ending;
 pub mod environment;
 pub mod error;
 pub mod gallery;
@@ -35,14 +36,15 @@ use futures::{
 };
 
 use self::{
-    error::{Error, Problems, about, chain},
-    ledger::{Entry, Ledger},
+    ending::Cause,
+    error::{Error, Problems, about},
+    ledger::Ledger,
     parameters::listed,
     session::{Desk, Done, Session},
 };
 use crate::{
     agent::{Agent, Outcome},
-    arm::{Client, ResourceId},
+    arm::ResourceId,
     devtestlab::{
         Kind, Lab,
         virtual_machine::{self, VirtualMachine},
@@ -80,9 +82,7 @@ pub enum Task {
 }
 
 /// How long a task may go on once the agent has asked to stop, so that it learns what it has set going. The agent kills it after ten seconds.
-const GRACE: Duration = Duration::from_secs(4);
-/// How long a cancelled task tries to stop what goes on in Azure.
-const STOPPING: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_millis(2500);
 
 impl Task {
     /// All of them, in the order of the documents.
@@ -175,42 +175,24 @@ pub async fn run(host: Arc<dyn Host>, task: &str) -> Outcome {
     };
     let (outcome, message) = match result {
         Some(Ok(done)) => (done.outcome, done.message),
-        Some(Err(error)) if !error.is_cancelled() => (Outcome::Failed, error.report(&agent)),
-        _ => (Outcome::Canceled, cancel(&agent, &ledger).await),
+        Some(Err(error)) if !error.is_cancelled() => {
+            let message = error.report(&agent);
+            let cause = if error.is_time_out() { Cause::TimedOut } else { Cause::Failed };
+            ending::settle(&agent, &ledger, cause).await;
+            (Outcome::Failed, message)
+        }
+        _ => {
+            agent.info("The task was cancelled.");
+            let remains = ending::settle(&agent, &ledger, Cause::Cancelled).await;
+            let message = match remains.as_slice() {
+                [] => "cancelled; nothing was begun in Azure, or it had ended".to_owned(),
+                remains => format!("cancelled; look after {}", listed(&remains.iter().map(String::as_str).collect::<Vec<_>>())),
+            };
+            (Outcome::Canceled, message)
+        }
     };
     agent.complete(outcome, &message);
     outcome
-}
-
-/// Stops what can be stopped, and says what remains. Returns one line for the result.
-async fn cancel(agent: &Agent, ledger: &Ledger) -> String {
-    agent.info("The task was cancelled.");
-    let (client, entries) = ledger.close();
-    let client = client.map(|client| client.for_clean_up(STOPPING));
-    for entry in &entries {
-        if let (Some(client), Some(_)) = (&client, &entry.stop) {
-            stop(agent, client, entry).await;
-        } else {
-            agent.warning(&format!("this goes on or remains in Azure: {} ({})", entry.what, entry.id));
-        }
-    }
-    match entries.as_slice() {
-        [] => "cancelled; nothing was begun in Azure, or it had ended".to_owned(),
-        entries => format!("cancelled; look after {}", listed(&entries.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>())),
-    }
-}
-
-async fn stop(agent: &Agent, client: &Client, entry: &Entry) {
-    let Some(request) = entry.stop.clone() else { return };
-    match select(client.send(request).boxed(), agent.host().sleep(STOPPING)).await {
-        Either::Left((Ok(_), _)) => {
-            agent.warning(&format!("the {} is cancelled; what it had made until then remains in Azure ({})", entry.what, entry.id));
-        }
-        Either::Left((Err(error), _)) => {
-            agent.warning(&format!("failed to cancel the {}: {} ({})", entry.what, chain(&error), entry.id));
-        }
-        Either::Right(_) => agent.warning(&format!("the {} did not answer in time and goes on in Azure ({})", entry.what, entry.id)),
-    }
 }
 
 /// Reads an input that holds the id or the name of something in the lab.

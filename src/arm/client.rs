@@ -41,7 +41,7 @@ pub struct Client {
 
 /// How long the answer to a request that changes something is still awaited once the agent has asked to stop: without it, nobody would
 /// know what goes on in Azure. The agent kills the task after ten seconds.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(2);
 
 impl Client {
     /// A client; nothing is sent yet.

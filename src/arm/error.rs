@@ -144,6 +144,15 @@ impl Error {
         matches!(self, Self::Cancelled { .. })
     }
 
+    /// Whether what was asked for may have been begun, or may go on, although the request or the wait failed.
+    pub fn may_go_on(&self) -> bool {
+        match self {
+            Self::Cancelled { .. } | Self::DeadlineExceeded { .. } | Self::Connection { .. } | Self::Answer { .. } => true,
+            Self::Service { status, .. } => matches!(status, 408 | 500..),
+            Self::SignIn { .. } | Self::Address { .. } => false,
+        }
+    }
+
     /// Whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404)

@@ -324,9 +324,7 @@ mod tests {
     #[test]
     fn our_own_waits_double_and_end() {
         let waits: Vec<_> = (1..=7)
-            .map(|attempt| {
-                next_delay(Failure::Lost, attempt, Duration::ZERO, start(), Limits::default()).map(|wait| wait.as_millis())
-            })
+            .map(|attempt| next_delay(Failure::Lost, attempt, Duration::ZERO, start(), Limits::default()).map(|wait| wait.as_millis()))
             .collect();
         assert_eq!(waits, [Some(250), Some(500), Some(1000), Some(2000), Some(4000), None, None]);
     }
@@ -346,7 +344,9 @@ mod tests {
     #[test]
     fn what_is_new_may_be_unknown_and_forbidden_for_a_while_and_nothing_else_may() {
         let new = Limits { of_new: true, ..Limits::default() };
-        for (status, code, seconds) in [(404, None, 60), (403, Some("AuthorizationFailed"), 120), (403, Some("RequestDisallowedByPolicy"), 0)] {
+        for (status, code, seconds) in
+            [(404, None, 60), (403, Some("AuthorizationFailed"), 120), (403, Some("RequestDisallowedByPolicy"), 0)]
+        {
             let failure = Failure::Answer { status, headers: &[], code };
             let at = |elapsed: u64, limits| next_delay(failure, 9, Duration::from_secs(elapsed), start(), limits).is_some();
             assert_eq!((at(0, new), at(seconds, new), at(0, Limits::default())), (seconds > 0, false, false), "{status} {code:?}");

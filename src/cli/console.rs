@@ -12,6 +12,11 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::{
+    host::{Cancellation, Canceller},
+    terminal::steerless,
+};
+
 const BOLD: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
 const BLUE: Style = AnsiColor::Cyan.on_default();
@@ -68,18 +73,32 @@ struct State {
     writer: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
     indent: usize,
+    gone: Canceller,
 }
 
 impl Console {
     /// Standard output.
     pub fn standard() -> Self {
         let live = io::stdout().is_terminal();
-        Self { state: Mutex::new(State { writer: Box::new(anstream::AutoStream::auto(io::stdout())), bar: None, indent: 0 }), live }
+        Self {
+            state: Mutex::new(State {
+                writer: Box::new(anstream::AutoStream::auto(io::stdout())),
+                bar: None,
+                indent: 0,
+                gone: Canceller::new(),
+            }),
+            live,
+        }
     }
 
     /// Plain text into a writer.
     pub fn plain(writer: impl Write + Send + 'static) -> Self {
-        Self { state: Mutex::new(State { writer: Box::new(Stripped(writer)), bar: None, indent: 0 }), live: false }
+        Self { state: Mutex::new(State { writer: Box::new(Stripped(writer)), bar: None, indent: 0, gone: Canceller::new() }), live: false }
+    }
+
+    /// Says that nobody reads any more.
+    pub fn reader_is_gone(&self) -> Cancellation {
+        self.with(|state| state.gone.cancellation())
     }
 
     /// Writes text in a tone, each of its lines indented.
@@ -121,7 +140,7 @@ impl Console {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4.dim} {wide_msg}") {
             bar.set_style(style);
         }
-        bar.set_message(title.to_owned());
+        bar.set_message(steerless(title).replace('\n', " "));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.with(|state| state.bar = Some(bar));
     }
@@ -130,7 +149,7 @@ impl Console {
     pub fn live(&self, text: &str) {
         self.with(|state| {
             if let Some(bar) = &state.bar {
-                bar.set_message(text.to_owned());
+                bar.set_message(steerless(text).replace('\n', " "));
             }
         });
     }
@@ -152,7 +171,7 @@ impl Console {
 impl State {
     fn write(&mut self, text: &str, tone: Tone) {
         let mut block = String::new();
-        for line in text.split('\n') {
+        for line in steerless(text).split('\n') {
             let line = line.trim_end_matches('\r');
             if line.is_empty() {
                 block.push('\n');
@@ -163,11 +182,15 @@ impl State {
         self.write_raw(&block);
     }
 
-    /// A reader that has gone away (`dtl run … | head`) is no reason to stop the run.
+    /// When the reader has gone away (`dtl run … | head`), the run is asked to stop, and what is still said goes to standard error.
     fn write_raw(&mut self, text: &str) {
-        let Self { writer, bar, .. } = self;
+        let Self { writer, bar, gone, .. } = self;
         let mut write = || {
-            let _ = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+            if gone.is_cancelled() {
+                let _ = io::stderr().write_all(anstream::adapter::strip_str(text).to_string().as_bytes());
+            } else if writer.write_all(text.as_bytes()).and_then(|()| writer.flush()).is_err() {
+                gone.cancel();
+            }
         };
         match bar {
             Some(bar) => bar.suspend(write),

@@ -18,6 +18,7 @@ use super::{
     logging_command::LoggingCommand,
     place::{Place, PlaceArguments},
     process_variable, say_error, say_warning,
+    terminal::tell,
 };
 use crate::{
     agent::Agent,
@@ -194,7 +195,7 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
     let connection = agent.connection("ConnectedServiceName").map_err(|error| explained(&error))?;
     let (client, _) = sign_in::client(&agent, connection).await.map_err(|error| explained(&error))?;
     let say = |line: Line<'_>| match line {
-        Line::Info(text) => eprint_line(text),
+        Line::Info(text) => tell(text),
         Line::Warning(text) => say_warning(text),
         Line::Error(text) => say_error(text),
     };
@@ -220,7 +221,7 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
         }
         Verb::Plan => {
             let plan = factory.plan(scope).await.map_err(|error| explained(&error))?;
-            anstream::eprint!("{}", table(&plan));
+            tell(table(&plan).trim_end());
             plan.warnings.iter().for_each(|warning| say_warning(warning));
             print(arguments, &plan)?;
             Ok(plan_exit(&plan, arguments.allow_deletions))
@@ -252,6 +253,7 @@ fn options(arguments: &Arguments, configuration: &Configuration) -> RunOptions {
         machine_user_name: arguments.machine_user_name.clone().unwrap_or_else(|| settings.machine_user_name.clone()),
         machine_password: process_variable("DTL_MACHINE_PASSWORD").filter(|text| !text.is_empty()).map_or_else(new_password, Secret::new),
         allow_deletions: arguments.allow_deletions,
+        leaves_deployments: false,
     }
 }
 
@@ -269,15 +271,11 @@ fn host(place: &Place) -> NativeHost {
         working_directory: settings.folders.sources.clone(),
         sink: Arc::new(|line: &str| {
             if LoggingCommand::parse(line).is_none() {
-                eprint_line(line);
+                tell(line);
             }
         }),
         cancellation: settings.canceller.cancellation(),
     })
-}
-
-fn eprint_line(line: &str) {
-    anstream::eprintln!("{line}");
 }
 
 /// Writes the result to where it is wanted.

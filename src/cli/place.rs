@@ -118,6 +118,7 @@ impl Place {
         let last_word = Canceller::new();
         let aborted = last_word.cancellation();
         tokio::spawn(cancel_on_interrupt(canceller.clone(), last_word));
+        tokio::spawn(cancel_without_reader(canceller.clone(), console.reader_is_gone()));
         let settings = Settings {
             target,
             transport,
@@ -217,6 +218,12 @@ async fn cancel_on_interrupt(canceller: Canceller, last_word: Canceller) {
     say_warning("canceling the run; once more ends it at once");
     interrupted().await;
     last_word.cancel();
+}
+
+/// Nobody reads any more: the run ends as if it was cancelled.
+async fn cancel_without_reader(canceller: Canceller, gone: Cancellation) {
+    gone.requested().await;
+    canceller.cancel();
 }
 
 /// Resolves on SIGINT or SIGTERM, which are caught from the call on, not only from the first poll.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{API_VERSION, text};
+use super::{API_VERSION, Lab, text};
 use crate::arm::{Request, ResourceId};
 
 /// A lab virtual machine, as a GET with everything expanded shows it.
@@ -55,6 +55,11 @@ pub enum ArtifactState {
 /// GET of a virtual machine with its compute virtual machine, network interface and artifacts.
 pub fn get(id: &ResourceId) -> Request {
     Request::get(id.as_str(), API_VERSION).query("$expand", "Properties($expand=ComputeVm,NetworkInterface,Artifacts)")
+}
+
+/// The list of a lab's virtual machines.
+pub fn list(lab: &Lab) -> Request {
+    Request::get(format!("{}/virtualmachines", lab.id().as_str()), API_VERSION)
 }
 
 /// DELETE of a virtual machine; long-running.

@@ -67,6 +67,8 @@ pub struct RunOptions {
     pub machine_password: Secret,
     /// Whether more may be deleted than the configured share of a lab's images.
     pub allow_deletions: bool,
+    /// Whether deployments go on when the run is broken off; otherwise they are cancelled.
+    pub leaves_deployments: bool,
 }
 
 /// How one thing ended.

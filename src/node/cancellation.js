@@ -10,21 +10,28 @@ let timer;
 let resolve;
 const promise = new Promise((settle) => (resolve = settle));
 
+let onOverdue = () => {};
+
+function stopWithin(milliseconds) {
+  cancelled = true;
+  resolve();
+  const now = performance.now();
+  if (now + milliseconds < deadline) {
+    deadline = now + milliseconds;
+    clearTimeout(timer);
+    timer = setTimeout(() => onOverdue(), milliseconds);
+  }
+}
+
 // Hands the signals to the engine, and calls `overdue` shortly before the agent would kill the process.
 function listen(overdue) {
-  const stopWithin = (milliseconds) => {
-    cancelled = true;
-    resolve();
-    const now = performance.now();
-    if (now + milliseconds < deadline) {
-      deadline = now + milliseconds;
-      clearTimeout(timer);
-      timer = setTimeout(overdue, milliseconds);
-    }
-  };
+  onOverdue = overdue;
   process.on('SIGINT', () => stopWithin(AFTER_INTERRUPT_MS));
   process.on('SIGTERM', () => stopWithin(AFTER_TERMINATE_MS));
   process.on('SIGBREAK', () => stopWithin(AFTER_TERMINATE_MS));
 }
 
-module.exports = { listen, isCancelled: () => cancelled, whenCancelled: () => promise };
+// Asks the engine to stop although no signal came, such as when the agent is gone.
+const request = () => stopWithin(AFTER_INTERRUPT_MS);
+
+module.exports = { listen, request, isCancelled: () => cancelled, whenCancelled: () => promise };

@@ -24,6 +24,7 @@ async function main() {
     output.complete('Canceled', 'the task was cancelled and did not finish its clean-up in time');
     end(process.exitCode);
   });
+  output.onBroken(cancellation.request);
 
   const { name } = JSON.parse(readFileSync(join(__dirname, 'task.json'), 'utf8'));
   // Other threads compile the engine while this one loads what the host needs, which takes as long.

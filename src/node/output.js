@@ -8,9 +8,16 @@ const correlation = process.env.COMMAND_CORRELATION_ID;
 
 let broken = false;
 let outcome;
+let whenBroken = () => {};
 
-// A reader that has gone away must not turn into an exception; the exit code then says that the result was not delivered.
-process.stdout.on('error', () => (broken = true));
+// A reader that has gone away must not turn into an exception: the task is asked to stop, and the exit code says that the result was not
+// delivered.
+process.stdout.on('error', () => {
+  broken = true;
+  whenBroken();
+});
+// Whoever still reads the errors learns by them what remains; nothing can be done when that reader is gone too.
+process.stderr.on('error', () => {});
 
 // Prints a line of the engine and remembers the result that it states.
 function print(line) {
@@ -19,7 +26,15 @@ function print(line) {
   }
   if (!broken) {
     process.stdout.write(`${line}\n`);
+  } else if (/^##vso\[task\.logissue [^\]]*\]/.test(line)) {
+    process.stderr.write(`${line.slice(line.indexOf(']') + 1)}\n`);
   }
+}
+
+// Calls `act` once nobody takes the output any more.
+function onBroken(act) {
+  whenBroken = act;
+  if (broken) act();
 }
 
 function command(name, properties, message) {
@@ -61,4 +76,4 @@ function escapeProperty(text) {
   return escapeData(text).replace(/]/g, '%5D').replace(/;/g, '%3B');
 }
 
-module.exports = { print, error, warning, complete, completed, flush };
+module.exports = { print, error, warning, complete, completed, flush, onBroken };

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     error::{Error, Problems, about},
     gallery::{self, GallerySession},
+    ledger::Origin,
     session::{CommonInputs, Desk, Done, Session, Undertaking, common_inputs_without_lab},
 };
 use crate::{
@@ -60,7 +61,17 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
 
     if found.is_none() {
         check_quota(&session, &inputs.gallery, &location).await?;
+        let gallery = &inputs.gallery;
+        session.makes(
+            format!("gallery '{}'", gallery.name()),
+            gallery.as_str(),
+            Origin::New,
+            Request::delete(gallery.path(), compute::GALLERY),
+        );
         create_gallery(&session, &inputs, &location).await?;
+    }
+    if existing.is_none() {
+        session.makes(format!("image definition '{}'", id.name()), id.as_str(), Origin::New, Request::delete(id.path(), compute::GALLERY));
     }
     let (made, what) = match existing {
         None => (write(&session, id, definition.body(), "creation").await?, "created".to_owned()),

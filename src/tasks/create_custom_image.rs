@@ -48,6 +48,9 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     if inputs.state.consumes_source() {
         agent.info(&format!("The virtual machine '{source}' will not be usable afterwards."));
     }
+    let what = format!("custom image '{name}'");
+    let origin = session.origin(&what, custom_image::get(&inputs.image)).await?;
+    session.makes(what, inputs.image.as_str(), origin, custom_image::delete(&inputs.image));
     let new = NewCustomImage { source: &inputs.source, state: inputs.state, description: &inputs.description, author: &inputs.author };
     let image = session
         .complete(Undertaking {

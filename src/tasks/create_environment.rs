@@ -9,6 +9,7 @@ use super::{
     deployment::{self, ParameterInputs},
     environment::{self, Export},
     error::{Error, Problems, about},
+    ledger::Origin,
     parameters::{self, Given, Parameters, Sources},
     session::{CommonInputs, Desk, Done, Session, Undertaking, common_inputs},
 };
@@ -60,6 +61,8 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     deployment::log_parameters(agent, &parameters);
     agent.info(&format!("Creating the environment '{name}'."));
     let values = plain_values(&parameters);
+    let origin = Origin::of(before.is_some());
+    session.makes(format!("environment '{name}'"), inputs.id.as_str(), origin, devtestlab::environment::delete(&inputs.id));
     let made = session
         .complete(Undertaking {
             action: format!("create the environment '{name}'"),
@@ -81,7 +84,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     environment::set_outputs(agent, &made.id, &group);
     if inputs.output_variables || inputs.export.is_some() {
         let declared = contents.get("outputs").and_then(Value::as_object).is_some_and(|outputs| !outputs.is_empty());
-        let deployed = deployment_made(&session, &group, &before).await?;
+        let deployed = deployment_made(&session, &group, &before.unwrap_or_default()).await?;
         match deployed {
             Some(deployed) => hand_on(&session, &deployed, inputs.output_variables, inputs.export.as_ref()).await?,
             None if declared || inputs.export.is_some() => {
@@ -123,17 +126,22 @@ async fn hand_on(session: &Session<'_>, deployed: &Deployment, variables: bool, 
 type Timestamps = HashMap<String, Option<OffsetDateTime>>;
 
 /// The deployments that the environment has already, when it is there: those are not this one's.
-async fn deployments_before(session: &Session<'_>, id: &ResourceId) -> Result<Timestamps, Error> {
+/// `None` when it is not there.
+async fn deployments_before(session: &Session<'_>, id: &ResourceId) -> Result<Option<Timestamps>, Error> {
     let found = session.find(format!("look for the environment '{}'", id.name()), devtestlab::environment::get(id)).await?;
-    let Some(group) = found.as_ref().map(Environment::read).and_then(|found| found.resource_group_id) else { return Ok(HashMap::new()) };
+    let Some(found) = found.as_ref().map(Environment::read) else { return Ok(None) };
+    let Some(group) = found.resource_group_id else { return Ok(Some(HashMap::new())) };
     session.agent.info(&format!("The environment '{}' is there already: the template is deployed to it again.", id.name()));
     let deployments = session.list("list the environment's deployments", resources::list(&group)).await?;
-    Ok(deployments.iter().map(Deployment::read).map(|deployment| (deployment.id.to_lowercase(), deployment.timestamp)).collect())
+    let known = deployments.iter().map(Deployment::read).map(|deployment| (deployment.id.to_lowercase(), deployment.timestamp));
+    Ok(Some(known.collect()))
 }
 
 /// The deployment that made the environment: written since, and the last one, because nested deployments end before the one around them.
 async fn deployment_made(session: &Session<'_>, group: &str, before: &Timestamps) -> Result<Option<Deployment>, Error> {
-    let deployments = session.list("list the environment's deployments", resources::list(group)).await?;
+    // The group and the roles on it are as new as the environment.
+    let listed = session.client.for_what_is_new().list(resources::list(group)).await;
+    let deployments = listed.map_err(|error| Error::azure("list the environment's deployments", error))?;
     let fresh = deployments
         .iter()
         .map(Deployment::read)

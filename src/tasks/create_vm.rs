@@ -3,7 +3,7 @@
 mod artifacts;
 mod inputs;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::Value;
 
@@ -11,13 +11,14 @@ use self::inputs::{Inputs, Retry};
 use super::{
     deployment,
     error::{Error, chain},
+    ledger::Origin,
     parameters::listed,
     removal::{self, Removal},
     session::{Desk, Done, Session},
 };
 use crate::{
     agent::Sensitivity,
-    arm::ResourceId,
+    arm::{Client, ResourceId},
     devtestlab::{
         Kind,
         virtual_machine::{self, VirtualMachine},
@@ -45,11 +46,11 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     inputs.check_by_image(&session).await?;
     session.agent.info(&format!("Lab: {}", session.lab));
     session.agent.info(&format!("Template: {}", inputs.template.path));
-    let existed = existed_before(&session, &inputs).await?;
+    let before = Before::look(&session, &inputs).await?;
     let retries = inputs.retry.map_or(0, |retry| retry.count);
     let mut attempt = 0;
     loop {
-        let failure = match attempt_once(&session, &inputs, attempt).await {
+        let failure = match attempt_once(&session, &inputs, &before, attempt).await {
             Ok(done) => return Ok(done),
             Err(failure) => failure,
         };
@@ -61,28 +62,42 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
         for note in failure.error.notes() {
             session.agent.info(note);
         }
-        clean_up(&session, retry, &failure, existed.as_deref()).await;
+        clean_up(&session, retry, &failure, &before).await;
         attempt += 1;
     }
 }
 
-/// The id of a virtual machine of the same name that was there before: a retry must not delete that one.
-async fn existed_before(session: &Session<'_>, inputs: &Inputs) -> Result<Option<String>, Error> {
-    if !inputs.retry.is_some_and(|retry| retry.delete_vm) {
-        return Ok(None);
-    }
-    let Ok(id) = session.lab.member_or_name(Kind::VirtualMachine, inputs.name()) else { return Ok(None) };
-    let found = session.find(format!("look for the virtual machine '{}'", id.name()), virtual_machine::get(&id)).await?;
-    if found.is_some() {
-        session.agent.warning(&format!(
-            "the lab has a virtual machine '{}' already: the deployment writes to it, and a retry does not delete it",
-            id.name()
-        ));
-    }
-    Ok(found.map(|_| id.to_string()))
+/// The lab's virtual machines before anything was deployed: neither a retry nor a cancellation may delete one of those.
+struct Before {
+    /// Lower-case ids; `None` where nobody looked, because nothing is to be deleted.
+    machines: Option<HashSet<String>>,
 }
 
-async fn attempt_once(session: &Session<'_>, inputs: &Inputs, attempt: u64) -> Result<Done, Failure> {
+impl Before {
+    async fn look(session: &Session<'_>, inputs: &Inputs) -> Result<Self, Error> {
+        if !inputs.retry.is_some_and(|retry| retry.delete_vm) && !session.removes_created() {
+            return Ok(Self { machines: None });
+        }
+        let found = session.list("list the lab's virtual machines", virtual_machine::list(&session.lab)).await?;
+        let machines: HashSet<String> = found.iter().filter_map(|vm| Some(vm["id"].as_str()?.to_lowercase())).collect();
+        let before = Self { machines: Some(machines) };
+        if let Ok(id) = session.lab.member_or_name(Kind::VirtualMachine, inputs.name())
+            && before.origin(id.as_str()) == Origin::Before
+        {
+            session.agent.warning(&format!(
+                "the lab has a virtual machine '{}' already: the deployment writes to it, and neither a retry nor a cancellation deletes it",
+                id.name()
+            ));
+        }
+        Ok(before)
+    }
+
+    fn origin(&self, id: &str) -> Origin {
+        self.machines.as_ref().map_or(Origin::Unknown, |machines| Origin::of(machines.contains(&id.to_lowercase())))
+    }
+}
+
+async fn attempt_once(session: &Session<'_>, inputs: &Inputs, before: &Before, attempt: u64) -> Result<Done, Failure> {
     let (name, parameters) = inputs.for_attempt(attempt);
     let deployment_name = deployment::name(session, &name, attempt);
     let group = session.lab.id().resource_group_id();
@@ -94,34 +109,38 @@ async fn attempt_once(session: &Session<'_>, inputs: &Inputs, attempt: u64) -> R
         "Deploying the virtual machine '{name}' as '{deployment_name}' to the resource group '{}'.",
         session.lab.id().resource_group()
     ));
-    let expected = format!("{}/virtualmachines/{name}", session.lab);
-    session.leaves("virtual machine, made in part or whole", &expected);
+    if let Ok(expected) = session.lab.member_or_name(Kind::VirtualMachine, &name) {
+        note_made(session, before, &expected);
+    }
     let new = NewDeployment { template: inputs.template.template.value().clone(), parameters: parameters.for_deployment() };
     let deployed = deployment::run(session, &deployment, &new, USUALLY).await;
-    if !deployed.as_ref().is_err_and(Error::is_cancelled) {
-        session.leaves_no_more(&expected);
-    }
     let machines = match &deployed {
         Err(error) if error.is_cancelled() => Vec::new(),
         // What the failed deployment has written only matters for cleaning up; the failure itself is what counts.
-        Err(_) => machines(session, &deployment).await.unwrap_or_default(),
-        Ok(_) => machines(session, &deployment).await.map_err(failed)?,
+        Err(_) => machines(&session.client, &deployment).await.unwrap_or_default(),
+        // Azure's caches may not know a deployment yet that has just been made.
+        Ok(_) => machines(&session.client.for_what_is_new(), &deployment).await.map_err(failed)?,
     };
+    for id in machines.iter().filter_map(|id| session.lab.member(Kind::VirtualMachine, id).ok()) {
+        note_made(session, before, &id);
+    }
     let with_machines = |error: Error| Failure { error, deployment: deployment.clone(), machines: machines.clone() };
     let deployed = deployed.map_err(with_machines)?;
     let id = choose(session, &machines, &name).map_err(with_machines)?;
     finish(session, inputs, &deployed, &id).await.map_err(with_machines)
 }
 
+fn note_made(session: &Session<'_>, before: &Before, id: &ResourceId) {
+    session.makes(format!("virtual machine '{}'", id.name()), id.as_str(), before.origin(id.as_str()), virtual_machine::delete(id));
+}
+
 /// What follows a deployment that succeeded: artifacts, outputs, summary.
 async fn finish(session: &Session<'_>, inputs: &Inputs, deployed: &Deployment, id: &ResourceId) -> Result<Done, Error> {
     let agent = session.agent;
-    session.leaves("virtual machine", id.as_str());
     // Whatever becomes of the artifacts, a step that cleans up needs the id.
     agent.set_output("labVmId", id.as_str(), Sensitivity::Public);
     let vm = artifacts::wait(session, id, artifacts::limit(session, inputs)).await?;
     set_outputs(session, deployed, id, &vm);
-    session.leaves_no_more(id.as_str());
     let issues = artifacts::check(session, &vm, inputs)?;
     summarize(session, deployed, id, &vm);
     let message = format!("The virtual machine '{}' is created.", id.name());
@@ -130,14 +149,16 @@ async fn finish(session: &Session<'_>, inputs: &Inputs, deployed: &Deployment, i
 }
 
 /// The virtual machines that a deployment and those nested in it have written, by their operations.
-async fn machines(session: &Session<'_>, deployment: &ResourceId) -> Result<Vec<String>, Error> {
+async fn machines(client: &Client, deployment: &ResourceId) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     let mut level = vec![deployment.clone()];
     for _ in 0..DEPTH {
         let mut below = Vec::new();
         for id in level {
-            let operations: Vec<Value> =
-                session.list(format!("list the operations of the deployment '{}'", id.name()), resources::operations(&id)).await?;
+            let operations: Vec<Value> = client
+                .list(resources::operations(&id))
+                .await
+                .map_err(|error| Error::azure(format!("list the operations of the deployment '{}'", id.name()), error))?;
             found.extend(resources::written(&operations, Kind::VirtualMachine.resource_type()));
             below.extend(
                 resources::written(&operations, "Microsoft.Resources/deployments").iter().filter_map(|id| id.parse::<ResourceId>().ok()),
@@ -206,16 +227,19 @@ fn summarize(session: &Session<'_>, deployed: &Deployment, id: &ResourceId, vm: 
 }
 
 /// Removes what a failed attempt left behind, as far as that is wanted. What cannot be removed is a warning.
-async fn clean_up(session: &Session<'_>, retry: Retry, failure: &Failure, existed: Option<&str>) {
+async fn clean_up(session: &Session<'_>, retry: Retry, failure: &Failure, before: &Before) {
     if failure.error.is_time_out() {
         // It would go on beside the next attempt and write to the same virtual machine.
         session.agent.info(&format!("Cancelling the deployment '{}'.", failure.deployment.name()));
-        if let Err(error) = session.client.send(resources::cancel(&failure.deployment)).await {
-            session.agent.warning(&format!("failed to cancel the deployment '{}': {}", failure.deployment.name(), chain(&error)));
+        match session.client.send(resources::cancel(&failure.deployment)).await {
+            Ok(_) => session.leaves_no_more(failure.deployment.as_str()),
+            Err(error) => {
+                session.agent.warning(&format!("failed to cancel the deployment '{}': {}", failure.deployment.name(), chain(&error)));
+            }
         }
     }
     if retry.delete_vm {
-        for id in failure.machines.iter().filter(|id| !existed.is_some_and(|existed| existed.eq_ignore_ascii_case(id))) {
+        for id in failure.machines.iter().filter(|id| before.origin(id) == Origin::New) {
             let Ok(id) = session.lab.member(Kind::VirtualMachine, id) else { continue };
             session.agent.info(&format!("Deleting the failed virtual machine '{}'.", id.name()));
             remove(session, "virtual machine", &id, virtual_machine::delete(&id)).await;
@@ -229,7 +253,8 @@ async fn clean_up(session: &Session<'_>, retry: Retry, failure: &Failure, existe
 }
 
 async fn remove(session: &Session<'_>, noun: &'static str, id: &ResourceId, delete: crate::arm::Request) {
-    if let Err(error) = removal::delete(session, &Removal { noun, id, delete }).await {
-        session.agent.warning(&chain(&error));
+    match removal::delete(session, &Removal { noun, id, delete }).await {
+        Ok(_) => session.unmakes(id.as_str()),
+        Err(error) => session.agent.warning(&chain(&error)),
     }
 }

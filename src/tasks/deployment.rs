@@ -186,7 +186,8 @@ pub async fn run(session: &Session<'_>, id: &ResourceId, new: &NewDeployment, us
             action: format!("deploy the template as '{}'", id.name()),
             noun: format!("deployment '{}'", id.name()),
             id,
-            request: resources::create(id, new),
+            // The name is this attempt's alone.
+            request: resources::create(id, new).of_new(),
             stop: Some(resources::cancel(id)),
             occupies: None,
             usually,

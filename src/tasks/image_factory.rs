@@ -6,7 +6,8 @@ use azure_core::credentials::Secret;
 
 use super::{
     error::{Error, Problems, about},
-    session::{CommonInputs, Desk, Done, Session, common_inputs},
+    ledger::OnCancel,
+    session::{CommonInputs, Desk, Done, Session, common_inputs, refuse_removal},
 };
 use crate::{
     agent::{Agent, Sensitivity},
@@ -99,6 +100,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
 fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let mut problems = Problems::default();
     let (_, common) = common_inputs(agent, &mut problems);
+    refuse_removal(&mut problems, common.as_ref());
     let command = problems.take(agent.choice_input("Command", &COMMANDS)).map(|command| command.unwrap_or(COMMANDS[0].1));
     let configuration = configuration(agent, &mut problems);
     let retention = problems.take(agent.number_input("ImageRetention", 1..=1000));
@@ -120,6 +122,7 @@ fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
                 machine_user_name: agent.input("MachineUserName").unwrap_or(settings.machine_user_name),
                 machine_password: password(agent),
                 allow_deletions: agent.boolean_input("AllowDeletions"),
+                leaves_deployments: common.as_ref().is_some_and(|common| common.on_cancel == OnCancel::Leave),
             };
             Some(Inputs { command, configuration, options })
         }
@@ -133,7 +136,9 @@ fn configuration(agent: &Agent, problems: &mut Problems) -> Option<Configuration
         problems.add("input 'ConfigurationLocation' is required: the folder with Labs.json and GoldenImages");
         return None;
     };
-    problems.take(Configuration::load(agent.host().as_ref(), &folder).map_err(|error| about("ConfigurationLocation", super::chain(&error))))
+    problems.take(
+        Configuration::load(agent.host().as_ref(), &folder).map_err(|error| about("ConfigurationLocation", super::error::chain(&error))),
+    )
 }
 
 /// The same for every attempt at a job, so that a job run again goes on where it ended.

@@ -7,7 +7,7 @@ use super::{
     environment::{self, Address, Export},
     error::{Error, Problems},
     parameters::Parameters,
-    session::{CommonInputs, Desk, Done, Session, common_inputs},
+    session::{CommonInputs, Desk, Done, Session, common_inputs, refuse_removal},
 };
 use crate::{
     agent::Agent,
@@ -76,6 +76,7 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
 fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
     let mut problems = Problems::default();
     let (lab, common) = common_inputs(agent, &mut problems);
+    refuse_removal(&mut problems, common.as_ref());
     let address = environment::address_input(agent, &mut problems, lab.as_ref());
     let template = deployment::template_input(agent, &mut problems);
     let given = deployment::parameter_inputs(agent, &mut problems);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     error::{Error, Problems, about},
-    ledger::{Entry, Ledger},
+    ledger::{Going, Ledger, Made, OnCancel, Origin},
     sign_in,
 };
 use crate::{
@@ -39,6 +39,8 @@ pub struct CommonInputs<L = Lab> {
     pub lab: L,
     /// How long one operation may take.
     pub time_out: Duration,
+    /// What is to become of what was begun when the task is broken off.
+    pub on_cancel: OnCancel,
 }
 
 /// A task at work; `L` is `()` for a task without a lab.
@@ -107,8 +109,11 @@ pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Op
         .take(agent.required_input("LabId"))
         .and_then(|text| problems.take(text.parse::<Lab>().map_err(|error| about("LabId", error))));
     let time_out = time_out(agent, problems);
-    let common = match (connection, &lab, time_out) {
-        (Some(connection), Some(lab), Some(time_out)) => Some(CommonInputs { connection, lab: lab.clone(), time_out }),
+    let on_cancel = on_cancel(agent, problems);
+    let common = match (connection, &lab, time_out, on_cancel) {
+        (Some(connection), Some(lab), Some(time_out), Some(on_cancel)) => {
+            Some(CommonInputs { connection, lab: lab.clone(), time_out, on_cancel })
+        }
         _ => None,
     };
     (lab, common)
@@ -118,7 +123,20 @@ pub fn common_inputs(agent: &Agent, problems: &mut Problems) -> (Option<Lab>, Op
 pub fn common_inputs_without_lab(agent: &Agent, problems: &mut Problems) -> Option<CommonInputs<()>> {
     let connection = problems.take(agent.connection("ConnectedServiceName"));
     let time_out = time_out(agent, problems);
-    Some(CommonInputs { connection: connection?, lab: (), time_out: time_out? })
+    let on_cancel = on_cancel(agent, problems);
+    Some(CommonInputs { connection: connection?, lab: (), time_out: time_out?, on_cancel: on_cancel? })
+}
+
+/// That a task cannot tell what it alone has made, and so removes nothing.
+pub fn refuse_removal(problems: &mut Problems, common: Option<&CommonInputs>) {
+    if common.is_some_and(|common| common.on_cancel == OnCancel::RemoveCreated) {
+        problems.add("input 'OnCancel' is 'removeCreated': this task removes nothing that it has made; give leave or cancelDeployment");
+    }
+}
+
+/// Only tasks that make something declare this input.
+fn on_cancel(agent: &Agent, problems: &mut Problems) -> Option<OnCancel> {
+    problems.take(agent.choice_input("OnCancel", &OnCancel::CHOICES)).map(Option::unwrap_or_default)
 }
 
 fn time_out(agent: &Agent, problems: &mut Problems) -> Option<Duration> {
@@ -129,9 +147,9 @@ fn time_out(agent: &Agent, problems: &mut Problems) -> Option<Duration> {
 impl<'a, L> Session<'a, L> {
     /// Makes the client; the first request signs in.
     pub async fn open(desk: Desk<'a>, inputs: CommonInputs<L>) -> Result<Self, Error> {
-        let CommonInputs { connection, lab, time_out } = inputs;
+        let CommonInputs { connection, lab, time_out, on_cancel } = inputs;
         let (client, connection) = sign_in::client(desk.agent, connection).await?;
-        desk.ledger.connect(&client);
+        desk.ledger.connect(&client, on_cancel);
         Ok(Self { agent: desk.agent, client, lab, time_out, ledger: desk.ledger, connection })
     }
 
@@ -144,10 +162,10 @@ impl<'a, L> Session<'a, L> {
     pub async fn carry_out(&self, undertaking: Undertaking<'_>) -> Result<(u16, Value), Error> {
         let Undertaking { action, noun, id, request, stop, occupies, usually } = undertaking;
         let began = self.agent.host().elapsed();
-        let entry = Entry { what: noun.clone(), id: id.to_string(), stop };
-        self.ledger.begin(entry);
+        let look = Some(Request::get(id.as_str(), request.api_version));
+        self.ledger.begin(Going { what: noun.clone(), id: id.to_string(), look, stop });
         let result = self.run(request, occupies, &Watch::new(self.agent, &noun, usually)).await;
-        if !result.as_ref().is_err_and(arm::Error::is_cancelled) {
+        if !result.as_ref().is_err_and(arm::Error::may_go_on) {
             self.ledger.end(id.as_str());
         }
         let took = duration(self.agent.host().elapsed().saturating_sub(began));
@@ -218,14 +236,37 @@ impl<'a, L> Session<'a, L> {
         self.client.list(request).await.map_err(|error| Error::azure(action, error))
     }
 
-    /// Notes in the ledger that something is there which a cancelled task leaves behind.
+    /// Notes in the ledger that something goes on from now which the task does not start by `complete`.
     pub fn leaves(&self, what: impl Into<String>, id: &str) {
-        self.ledger.begin(Entry { what: what.into(), id: id.to_owned(), stop: None });
+        self.ledger.begin(Going { what: what.into(), id: id.to_owned(), look: None, stop: None });
     }
 
     /// Takes that back.
     pub fn leaves_no_more(&self, id: &str) {
         self.ledger.end(id);
+    }
+
+    /// Notes in the ledger that the task makes something: a task that does not end well names it, or removes it where that is wanted.
+    pub fn makes(&self, what: impl Into<String>, id: &str, origin: Origin, remove: Request) {
+        self.ledger.makes(Made { what: what.into(), id: id.to_owned(), origin, remove });
+    }
+
+    /// Notes that it is gone again.
+    pub fn unmakes(&self, id: &str) {
+        self.ledger.unmakes(id);
+    }
+
+    /// Whether what this run has made is to be removed when it is broken off.
+    pub fn removes_created(&self) -> bool {
+        self.ledger.removes_created()
+    }
+
+    /// Whether something that the task is about to make is there already. Looks only where that decides what may be removed.
+    pub async fn origin(&self, what: &str, look: Request) -> Result<Origin, Error> {
+        if !self.ledger.removes_created() {
+            return Ok(Origin::Unknown);
+        }
+        Ok(Origin::of(self.find(format!("look for the {what}"), look).await?.is_some()))
     }
 
     /// The portal's address of a resource, where the cloud has a portal that is known.

@@ -206,11 +206,7 @@ async fn a_put_whose_answer_was_lost_is_looked_for_before_it_is_repeated() {
     let operation = client.start(Request::put(VM, V, json!({}))).await.unwrap();
     assert_eq!(client.wait(&operation, hour()).await.unwrap(), state("Succeeded"));
     // It was not.
-    let (_host, client) = set_up([
-        on("PUT", VM).lost(),
-        on("GET", VM).reply(404, &missing),
-        on("PUT", VM).reply(201, &state("Succeeded")),
-    ]);
+    let (_host, client) = set_up([on("PUT", VM).lost(), on("GET", VM).reply(404, &missing), on("PUT", VM).reply(201, &state("Succeeded"))]);
     assert!(client.start(Request::put(VM, V, json!({}))).await.unwrap().is_done());
     // Something was there before: whether this is the request's work is not known, and repeating it does no harm.
     let there = || on("GET", VM).reply(200, &state("Succeeded"));
@@ -226,18 +222,12 @@ async fn a_put_whose_answer_was_lost_is_looked_for_before_it_is_repeated() {
 
 #[tokio::test]
 async fn a_post_whose_answer_was_lost_is_looked_for_by_its_resource() {
-    let (_host, client) = set_up([
-        on("POST", "/start").lost(),
-        on("GET", VM).reply(200, &state("Starting")),
-        on("GET", VM).reply(200, &state("Succeeded")),
-    ]);
+    let (_host, client) =
+        set_up([on("POST", "/start").lost(), on("GET", VM).reply(200, &state("Starting")), on("GET", VM).reply(200, &state("Succeeded"))]);
     let operation = client.start(Request::post(format!("{VM}/start"), V, None)).await.unwrap();
     client.wait(&operation, hour()).await.unwrap();
-    let (_host, client) = set_up([
-        on("POST", "/start").lost(),
-        on("GET", VM).reply(200, &state("Succeeded")),
-        on("POST", "/start").reply(200, &Value::Null),
-    ]);
+    let (_host, client) =
+        set_up([on("POST", "/start").lost(), on("GET", VM).reply(200, &state("Succeeded")), on("POST", "/start").reply(200, &Value::Null)]);
     assert!(client.start(Request::post(format!("{VM}/start"), V, None)).await.unwrap().is_done());
 }
 

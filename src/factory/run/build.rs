@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use futures::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use serde_json::{Map, Value, json};
 
 use super::{Factory, Failure, Line};
@@ -61,10 +65,39 @@ impl Factory<'_> {
             // Otherwise it would go on making what is about to be deleted.
             let _ = self.client.send(resources::cancel(&id)).await;
         }
+        if outcome.as_ref().is_err_and(arm::Error::is_cancelled) {
+            self.break_off(&id, vm).await;
+        }
         if !outcome.as_ref().is_err_and(arm::Error::is_cancelled) {
             let _ = self.operate(resources::delete(&id), Duration::from_mins(5)).await;
         }
         outcome.map(|_| ()).map_err(Failure::azure(action()))
+    }
+
+    /// Cancels a deployment, unless it is to go on, and names what remains.
+    async fn break_off(&self, id: &ResourceId, vm: &str) {
+        let cancel = format!(
+            "to cancel it: az deployment group cancel --subscription {} --resource-group \"{}\" --name \"{}\"",
+            id.subscription_id(),
+            id.resource_group(),
+            id.name()
+        );
+        let vm = self.vm_id(vm).map_or_else(|_| vm.to_owned(), |id| id.to_string());
+        let goes_on = format!("a run with the id '{}' goes on with it", self.options.run_id);
+        let client = self.client.for_clean_up(BREAKING_OFF);
+        let told = if self.options.leaves_deployments {
+            format!("the deployment '{}' goes on in Azure ({id}); {cancel}", id.name())
+        } else {
+            match select(client.send(resources::cancel(id)).boxed(), self.client.host().sleep(BREAKING_OFF)).await {
+                Either::Left((Ok(_), _)) => format!("the deployment '{}' is cancelled; its record remains ({id})", id.name()),
+                Either::Left((Err(error), _)) if error.is_missing() => return,
+                Either::Left((Err(error), _)) if error.status() == Some(409) => {
+                    format!("the deployment '{}' had ended before it could be cancelled; its record remains ({id})", id.name())
+                }
+                _ => format!("the deployment '{}' may go on in Azure ({id}); {cancel}", id.name()),
+            }
+        };
+        (self.say)(Line::Warning(&format!("{told}; the virtual machine may remain ({vm}); {goes_on}")));
     }
 
     /// The template's own parameters, spelled as it spells them.
@@ -168,7 +201,9 @@ impl Factory<'_> {
             let left = deadline.saturating_sub(host.elapsed().saturating_sub(begun));
             match self.client.start(request.clone()).await {
                 // Somebody else is at work on it for the moment.
-                Err(error) if retry::is_busy(&error) && !error.has_code("DeploymentActive") && !left.is_zero() && !host.is_cancelled() => host.sleep(BUSY_PAUSE.min(left)).await,
+                Err(error) if retry::is_busy(&error) && !error.has_code("DeploymentActive") && !left.is_zero() && !host.is_cancelled() => {
+                    host.sleep(BUSY_PAUSE.min(left)).await
+                }
                 Err(error) => return Err(error),
                 Ok(operation) => return self.client.wait(&operation, Wait::silent(left)).await,
             }
@@ -189,6 +224,9 @@ impl Factory<'_> {
             })
     }
 }
+
+/// How long cancelling a deployment may take when the run is broken off.
+const BREAKING_OFF: Duration = Duration::from_secs(2);
 
 /// How long to wait for something that is busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);

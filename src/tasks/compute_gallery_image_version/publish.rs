@@ -26,6 +26,7 @@ use crate::{
     tasks::{
         error::{Error, Problems},
         gallery::{self, GallerySession},
+        ledger::Origin,
         session::Done,
     },
 };
@@ -204,10 +205,17 @@ async fn make(
         let targets: Vec<Region> = publication.publishing.targets.iter().map(|target| target.name.clone()).collect();
         agent.info(&format!("Publishing the image version {number} from {} to {}", checked.what, gallery::names(&targets)));
         let body = publication.publishing.body(&checked.region, &checked.storage_profile);
-        let error = match session.client.start(Request::put(id.path(), GALLERY, body)).await {
+        session.makes(format!("image version '{number}'"), id.as_str(), Origin::New, Request::delete(id.path(), GALLERY));
+        // What is found after a lost answer is this run's own only where it bears the tag that tells its content.
+        let request = Request::put(id.path(), GALLERY, body);
+        let tagged = publication.publishing.tags.contains_key(CONTENT_TAG);
+        let error = match session.client.start(if tagged { request.of_new() } else { request }).await {
             Ok(operation) => return Ok(Made { id, operation }),
             Err(error) => error,
         };
+        if !error.may_go_on() {
+            session.unmakes(id.as_str());
+        }
         let action = format!("make the image version '{number}'");
         if error.status() != Some(409) {
             return Err(Error::azure(action, error));

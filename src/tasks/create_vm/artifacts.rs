@@ -18,7 +18,8 @@ pub(super) async fn wait(session: &Session<'_>, id: &ResourceId, limit: Duration
     let began = host.elapsed();
     let mut shown = BTreeMap::new();
     loop {
-        let value = session.get(format!("read the virtual machine '{}'", id.name()), virtual_machine::get(id)).await?;
+        let read = session.client.for_what_is_new().send(virtual_machine::get(id)).await;
+        let value = read.map_err(|error| Error::azure(format!("read the virtual machine '{}'", id.name()), error))?.body;
         let vm = VirtualMachine::read(&value);
         for (index, artifact) in vm.artifacts.iter().enumerate() {
             if shown.insert(index, artifact.status.clone()).as_ref() != Some(&artifact.status) {
