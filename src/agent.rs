@@ -10,7 +10,6 @@ pub mod secret;
 pub mod summary;
 
 use std::{
-    collections::HashSet,
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -61,7 +60,7 @@ pub struct Agent {
     host: Arc<dyn Host>,
     vault: secret::Vault,
     correlation_id: String,
-    registered: Arc<Mutex<HashSet<String>>>,
+    secrets: Arc<Mutex<secret::Known>>,
 }
 
 impl Agent {
@@ -69,7 +68,7 @@ impl Agent {
     pub fn new(host: Arc<dyn Host>) -> Self {
         let vault = secret::Vault::take(host.as_ref());
         let correlation_id = vault.get("COMMAND_CORRELATION_ID").unwrap_or_default().to_owned();
-        let agent = Self { host, vault, correlation_id, registered: Arc::default() };
+        let agent = Self { host, vault, correlation_id, secrets: Arc::default() };
         for secret in agent.vault.secrets() {
             agent.register_secret(&secret);
         }
@@ -135,14 +134,14 @@ impl Agent {
 
     /// Logs text, line by line, so that none of it can form a command.
     pub fn info(&self, text: &str) {
-        for line in command::lines(text) {
+        for line in command::lines(&self.mask(text)) {
             self.host.print(&command::harmless(line));
         }
     }
 
     /// Logs a line that only a debugging run shows.
     pub fn debug(&self, text: &str) {
-        self.command("task.debug", &[], &command::harmless_lines(text));
+        self.command("task.debug", &[], &self.foreign(text));
     }
 
     /// Logs a warning (`task.logissue`).
@@ -157,7 +156,7 @@ impl Agent {
 
     /// Opens a group of lines that the log can fold; closed by `end_group`.
     pub fn group(&self, title: &str) {
-        self.host.print(&format!("##[group]{}", command::harmless_lines(title).replace('\n', " ")));
+        self.host.print(&format!("##[group]{}", self.foreign(title).replace('\n', " ")));
     }
 
     /// Closes the group.
@@ -168,7 +167,7 @@ impl Agent {
     /// Sets the step's progress bar (0 to 100) and the text beside it.
     pub fn progress(&self, percent: u8, text: &str) {
         let percent = percent.min(100).to_string();
-        self.command("task.setprogress", &[("value", &percent)], &command::harmless_lines(text));
+        self.command("task.setprogress", &[("value", &percent)], &self.foreign(text));
     }
 
     /// Sets a variable, also as this step's output variable.
@@ -176,7 +175,10 @@ impl Agent {
     /// The agent keeps an output variable under the step's reference name only, so that both forms are said: `$(name)` for the same job's
     /// later steps, `$(step.name)` for others. A secret of several lines is refused by the agent; it is left out with a warning.
     pub fn set_output(&self, name: &str, value: &str, sensitivity: Sensitivity) {
-        let secret = sensitivity == Sensitivity::Secret || self.vault.is_secret_variable(&inputs::mangle(name));
+        let secret = sensitivity == Sensitivity::Secret
+            || self.vault.is_secret_variable(&inputs::mangle(name))
+            // What holds a secret is one, such as a connection string with a password in it.
+            || self.with_secrets(|secrets| secrets.is_in(value));
         if secret {
             self.register_secret(value);
             if command::lines(value).len() > 1 && !self.allows_multiline_secrets() {
@@ -194,13 +196,29 @@ impl Agent {
 
     /// Has the agent mask a value, line by line. Values too short or too common to be secrets are left alone.
     pub fn register_secret(&self, value: &str) {
-        register(self.host.as_ref(), &self.registered, value);
+        register(self.host.as_ref(), &self.secrets, value);
+    }
+
+    /// The text with every registered secret masked, also as it stands in Base64 and in URLs.
+    ///
+    /// The agent masks its log too, but not what others read: files, a terminal, a pipe.
+    pub fn mask(&self, text: &str) -> String {
+        self.with_secrets(|secrets| secrets.mask(text))
+    }
+
+    fn with_secrets<T>(&self, act: impl FnOnce(&secret::Known) -> T) -> T {
+        act(&self.secrets.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Foreign text for a command: masked, and harmless line by line.
+    fn foreign(&self, text: &str) -> String {
+        command::harmless_lines(&self.mask(text))
     }
 
     /// What `register_secret` does, for those who come by secrets without knowing the agent.
     pub fn secret_registrar(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
-        let (host, registered) = (Arc::clone(&self.host), Arc::clone(&self.registered));
-        Arc::new(move |value| register(host.as_ref(), &registered, value))
+        let (host, secrets) = (Arc::clone(&self.host), Arc::clone(&self.secrets));
+        Arc::new(move |value| register(host.as_ref(), &secrets, value))
     }
 
     /// Shows a Markdown summary on the run's page. Without a folder to write to it costs a debug line.
@@ -210,7 +228,7 @@ impl Agent {
             return;
         };
         let path = self.host.join_path(&folder, &format!("dtl-summary-{}.md", uuid::Uuid::new_v4()));
-        match self.host.write_file(&path, summary.to_markdown().as_bytes()) {
+        match self.host.write_file(&path, self.mask(&summary.to_markdown()).as_bytes()) {
             Ok(()) => self.command("task.uploadsummary", &[], &path),
             Err(error) => self.debug(&format!("no summary: failed to write {path}: {error}")),
         }
@@ -218,12 +236,12 @@ impl Agent {
 
     /// Says the result. The last thing that a task says.
     pub fn complete(&self, outcome: Outcome, message: &str) {
-        self.command("task.complete", &[("result", outcome.as_str())], &command::harmless_lines(message));
+        self.command("task.complete", &[("result", outcome.as_str())], &self.foreign(message));
     }
 
     fn issue(&self, kind: &str, text: &str) {
         let properties = [("type", kind), ("correlationId", self.correlation_id.as_str())];
-        self.command("task.logissue", &properties, &command::harmless_lines(text));
+        self.command("task.logissue", &properties, &self.foreign(text));
     }
 
     fn command(&self, name: &str, properties: &[(&str, &str)], message: &str) {
@@ -235,9 +253,9 @@ impl Agent {
     }
 }
 
-fn register(host: &dyn Host, registered: &Mutex<HashSet<String>>, value: &str) {
+fn register(host: &dyn Host, secrets: &Mutex<secret::Known>, value: &str) {
     for line in secret::maskable_lines(value) {
-        if registered.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+        if secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(line) {
             host.print(&command::format("task.setsecret", &[], line));
         }
     }

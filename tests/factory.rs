@@ -17,18 +17,18 @@ fn lab(subscription: &str, group: &str, name: &str) -> String {
     format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DevTestLab/labs/{name}")
 }
 
-fn factory_lab() -> String {
+pub fn factory_lab() -> String {
     lab(SUBSCRIPTION, "image-factory", "factory")
 }
 
 /// The example's labs, and the emulator's clock on a day that the names of images can be told from.
-async fn example() -> Harness {
+pub async fn example() -> Harness {
     let harness = Harness::with(|options| options.seed = Some(project("examples/image-factory/seed.json"))).await;
     harness.settings(&json!({"now": "2026-11-20T12:00:00Z"})).await;
     harness
 }
 
-fn step<'a>(harness: &'a Harness, command: &str, configuration: &Path) -> Step<'a> {
+pub fn step<'a>(harness: &'a Harness, command: &str, configuration: &Path) -> Step<'a> {
     harness
         .step("AzureDevTestLabsImageFactory")
         .input("LabId", factory_lab())
@@ -36,12 +36,12 @@ fn step<'a>(harness: &'a Harness, command: &str, configuration: &Path) -> Step<'
         .input("ConfigurationLocation", configuration.to_string_lossy())
 }
 
-fn example_configuration() -> std::path::PathBuf {
+pub fn example_configuration() -> std::path::PathBuf {
     project("examples/image-factory/Configuration")
 }
 
 /// The custom images of a lab, by golden image, as `path state`; ordered.
-async fn images(harness: &Harness, lab: &str) -> Vec<String> {
+pub async fn images(harness: &Harness, lab: &str) -> Vec<String> {
     let inside = format!("{}/customimages/", lab.to_lowercase());
     let resources = harness.resources().await;
     let found = resources.iter().filter(|resource| resource["id"].as_str().is_some_and(|id| id.to_lowercase().starts_with(&inside)));

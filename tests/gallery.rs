@@ -19,11 +19,11 @@ const GALLERY: &str = "AzureComputeGalleryImageDefinition";
 const VERSION: &str = "AzureComputeGalleryImageVersion";
 
 /// The id of something in the resource group.
-fn id(rest: &str) -> String {
+pub fn id(rest: &str) -> String {
     format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{RESOURCE_GROUP}/providers/{rest}")
 }
 
-fn compute(rest: &str) -> String {
+pub fn compute(rest: &str) -> String {
     id(&format!("Microsoft.Compute/{rest}"))
 }
 
@@ -107,7 +107,7 @@ async fn start() -> Harness {
     start_with(&[]).await
 }
 
-async fn start_with(more: &[Value]) -> Harness {
+pub async fn start_with(more: &[Value]) -> Harness {
     let mut resources = sources();
     resources.push(resource(&compute("galleries/golden"), json!({"provisioningState": "Succeeded"})));
     for state in ["Generalized", "Specialized"] {
@@ -124,7 +124,7 @@ async fn start_with(more: &[Value]) -> Harness {
 }
 
 /// A step of the definition task with everything that is required.
-fn define<'a>(harness: &'a Harness, name: &str) -> Step<'a> {
+pub fn define<'a>(harness: &'a Harness, name: &str) -> Step<'a> {
     let step = harness.step(GALLERY).without_input("LabId");
     [
         ("ResourceGroupName", RESOURCE_GROUP),
@@ -141,12 +141,12 @@ fn define<'a>(harness: &'a Harness, name: &str) -> Step<'a> {
 }
 
 /// A step of the version task on a definition.
-fn on_versions<'a>(harness: &'a Harness, definition: &str) -> Step<'a> {
+pub fn on_versions<'a>(harness: &'a Harness, definition: &str) -> Step<'a> {
     let step = harness.step(VERSION).without_input("LabId");
     step.input("ResourceGroupName", RESOURCE_GROUP).input("GalleryName", "golden").input("DefinitionName", definition)
 }
 
-fn publish<'a>(harness: &'a Harness, definition: &str, source: &str) -> Step<'a> {
+pub fn publish<'a>(harness: &'a Harness, definition: &str, source: &str) -> Step<'a> {
     on_versions(harness, definition).input("SourceId", source)
 }
 
@@ -156,7 +156,7 @@ fn succeeded(finished: Finished) -> Finished {
 }
 
 /// A version that a test puts in place by itself.
-fn seeded_version(definition: &str, number: &str, state: &str, publishing: impl Into<Value>) -> Value {
+pub fn seeded_version(definition: &str, number: &str, state: &str, publishing: impl Into<Value>) -> Value {
     resource(
         &version_id(definition, number),
         json!({"provisioningState": state, "storageProfile": {"source": {"id": compute("images/image")}, "osDiskImage": {"sizeInGB": 127}},

@@ -30,6 +30,7 @@ use dtl::{
         variables::Variables,
     },
     emulator::{self, Emulator, Options},
+    host::Host,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -193,6 +194,11 @@ impl Harness {
         self.control(reqwest::Method::POST, "faults", Some(faults)).await;
     }
 
+    /// The faults that happened by chance (`GET /emulator/chaos`).
+    pub async fn chaos(&self) -> Value {
+        self.control(reqwest::Method::GET, "chaos", None).await
+    }
+
     /// Changes the emulator's settings (`contract.md`, `/emulator/settings`).
     pub async fn settings(&self, settings: &Value) {
         self.control(reqwest::Method::POST, "settings", Some(settings)).await;
@@ -339,6 +345,11 @@ impl Step<'_> {
         self
     }
 
+    /// Asks the task to stop whenever the test wants it.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
     /// Asks the task to stop after this time.
     #[must_use]
     pub fn cancelled_after(mut self, time: Duration) -> Self {
@@ -360,11 +371,21 @@ impl Step<'_> {
     /// Runs the task natively, in this process.
     pub async fn run(self) -> Finished {
         let transport = self.harness.transport.clone();
-        self.run_over(transport).await
+        self.run_with(transport, |host| Arc::new(host)).await
     }
 
     /// Runs the task natively over a transport of the test's own.
     pub async fn run_over(self, transport: Transport) -> Finished {
+        self.run_with(transport, |host| Arc::new(host)).await
+    }
+
+    /// Runs the task on a host that is made of the native one.
+    pub async fn run_on(self, wrap: impl FnOnce(NativeHost) -> Arc<dyn Host>) -> Finished {
+        let transport = self.harness.transport.clone();
+        self.run_with(transport, wrap).await
+    }
+
+    async fn run_with(self, transport: Transport, wrap: impl FnOnce(NativeHost) -> Arc<dyn Host>) -> Finished {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let host = NativeHost::new(Setup {
@@ -381,7 +402,7 @@ impl Step<'_> {
                 canceller.cancel();
             })
         });
-        let outcome = dtl::run(Arc::new(host), &self.task).await;
+        let outcome = dtl::run(wrap(host), &self.task).await;
         if let Some(timer) = timer {
             timer.abort();
         }

@@ -12,5 +12,6 @@ mod gallery;
 mod harness;
 mod packaged;
 mod pipeline;
+mod reliability;
 mod tasks;
 mod templates;

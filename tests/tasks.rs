@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::{Finished, Harness};
 
 /// A template for one Windows lab virtual machine, with artifacts of the lab's public repository.
-fn vm_template(artifacts: &[&str]) -> Value {
+pub fn vm_template(artifacts: &[&str]) -> Value {
     let artifacts: Vec<Value> = artifacts
         .iter()
         .map(|name| {

@@ -3,8 +3,12 @@
 //! The agent hands over inputs, credentials and secret variables as environment variables, which every child process would inherit and
 //! every dump would show. They are taken out first of all, as the task library does it.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::Value;
 
 use super::command;
@@ -82,6 +86,58 @@ impl fmt::Debug for Vault {
     }
 }
 
+/// The secrets that are known so far, each in the forms in which it may be shown.
+#[derive(Default)]
+pub(super) struct Known {
+    lines: HashSet<String>,
+    /// Longest first, so that no secret is left standing within another.
+    forms: Vec<String>,
+}
+
+/// The shortest secret by which a longer text is told to be one.
+const TELLING: usize = 8;
+
+impl Known {
+    /// Adds a line; whether it is new.
+    pub(super) fn insert(&mut self, line: &str) -> bool {
+        if !self.lines.insert(line.to_owned()) {
+            return false;
+        }
+        let encoded = percent_encoding::utf8_percent_encode(line, percent_encoding::NON_ALPHANUMERIC).to_string();
+        // The last characters of Base64 depend on what follows.
+        let base64 = STANDARD_NO_PAD.encode(line);
+        let json = Value::from(line).to_string();
+        for form in [line, encoded.as_str(), base64.as_str(), json.trim_matches('"')] {
+            if !self.forms.iter().any(|known| known == form) {
+                self.forms.push(form.to_owned());
+            }
+        }
+        self.forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        true
+    }
+
+    pub(super) fn mask(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        for form in &self.forms {
+            if masked.contains(form.as_str()) {
+                masked = masked.replace(form.as_str(), "***");
+            }
+        }
+        masked
+    }
+
+    /// Whether a text holds a secret.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.len() >= TELLING && text.contains(line.as_str()))
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Known").field("lines", &self.lines.len()).finish()
+    }
+}
+
 /// The secrets of a connection's JSON form, `{"parameters":{…},"scheme":"…"}`.
 fn secret_parameters(json: &str) -> Vec<String> {
     let Ok(authorization) = serde_json::from_str::<Value>(json) else { return vec![json.to_owned()] };
@@ -152,6 +208,23 @@ mod tests {
         host.set_variable("INPUT_X", "an input");
         host.set_variable("SECRET_PW", "pass word");
         assert_eq!(Vault::take(host.as_ref()).secrets(), ["the key", "the key", "pass word"]);
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_every_form_and_within_another() {
+        let mut known = Known::default();
+        assert!(known.insert("pa$$ \"word\"") && known.insert("word") && !known.insert("word"));
+        for (text, masked) in [
+            ("it is pa$$ \"word\" here", "it is *** here"),
+            ("?p=pa%24%24%20%22word%22&x", "?p=***&x"),
+            (r#"{"p":"pa$$ \"word\""}"#, r#"{"p":"***"}"#),
+            ("cGEkJCAid29yZCI=", "***="),
+            ("a word", "a ***"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(known.mask(text), masked);
+        }
+        assert!(known.is_in("x pa$$ \"word\"") && !known.is_in("a word"));
     }
 
     #[test]

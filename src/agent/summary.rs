@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::command::is_ignorable;
+
 /// What a task did, as Markdown is made of it.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -47,7 +49,8 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '\n' => escaped.push_str("<br>"),
             '\t' => escaped.push(' '),
-            control if control.is_control() => {}
+            control if control.is_control() || is_ignorable(control) => {}
+            '\u{2028}' | '\u{2029}' => escaped.push(' '),
             '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '|' | '~' | '$' => escaped.extend(['\\', character]),
             plain => escaped.push(plain),
         }

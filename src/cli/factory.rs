@@ -18,7 +18,7 @@ use super::{
     logging_command::LoggingCommand,
     place::{Place, PlaceArguments},
     process_variable, say_error, say_warning,
-    terminal::tell,
+    terminal::{steerless_json, tell},
 };
 use crate::{
     agent::Agent,
@@ -195,9 +195,9 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
     let connection = agent.connection("ConnectedServiceName").map_err(|error| explained(&error))?;
     let (client, _) = sign_in::client(&agent, connection).await.map_err(|error| explained(&error))?;
     let say = |line: Line<'_>| match line {
-        Line::Info(text) => tell(text),
-        Line::Warning(text) => say_warning(text),
-        Line::Error(text) => say_error(text),
+        Line::Info(text) => tell(&agent.mask(text)),
+        Line::Warning(text) => say_warning(&agent.mask(text)),
+        Line::Error(text) => say_error(&agent.mask(text)),
     };
     for finding in &configuration.findings.errors {
         say_error(&format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message));
@@ -205,7 +205,10 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
     for finding in &configuration.findings.warnings {
         say_warning(&format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message));
     }
-    let factory = Factory::new(client, lab, &configuration, options(arguments, &configuration), &say);
+    let options = options(arguments, &configuration);
+    agent.register_secret(options.machine_password.secret());
+    let masked = |value: &Value| serde_json::from_str::<Value>(&agent.mask(&value.to_string())).unwrap_or_default();
+    let factory = Factory::new(client, lab, &configuration, options, &say);
     match arguments.command {
         Verb::List => {
             let inventory = factory.inventory().await.map_err(|error| explained(&error))?;
@@ -215,7 +218,7 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
         Verb::Report => {
             let page = factory.page().await.map_err(|error| explained(&error))?;
             let file = arguments.output.clone().unwrap_or_else(|| PathBuf::from("image-factory-report.html"));
-            std::fs::write(&file, page).map_err(|error| format!("failed to write '{}': {error}", file.display()))?;
+            std::fs::write(&file, agent.mask(&page)).map_err(|error| format!("failed to write '{}': {error}", file.display()))?;
             show(&json!({"report": file.to_string_lossy()}))?;
             Ok(Exit::Success)
         }
@@ -227,8 +230,8 @@ async fn work(arguments: &Arguments, scope: Scope, place: &Place) -> Result<Exit
             Ok(plan_exit(&plan, arguments.allow_deletions))
         }
         _ => {
-            let report = factory.run(scope).await.map_err(|error| explained(&error))?;
-            print(arguments, &report)?;
+            let report = factory.run(scope).await.map_err(|error| agent.mask(&explained(&error)))?;
+            print(arguments, &masked(&serde_json::to_value(&report).unwrap_or_default()))?;
             Ok(if report.is_success() { Exit::Success } else { Exit::Failure })
         }
     }
@@ -291,5 +294,7 @@ fn print(arguments: &Arguments, value: &impl Serialize) -> Result<(), String> {
 
 fn show(value: &Value) -> Result<(), String> {
     let mut output = std::io::stdout();
-    writeln!(output, "{value:#}").and_then(|()| output.flush()).map_err(|error| format!("failed to print: {error}"))
+    writeln!(output, "{}", steerless_json(&format!("{value:#}")))
+        .and_then(|()| output.flush())
+        .map_err(|error| format!("failed to print: {error}"))
 }

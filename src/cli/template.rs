@@ -156,7 +156,9 @@ fn refused(file: &Path, findings: &[Finding]) -> Exit {
 
 fn print(value: &Value) -> Result<(), String> {
     let mut output = std::io::stdout();
-    writeln!(output, "{value:#}").and_then(|()| output.flush()).map_err(|error| format!("failed to print: {error}"))
+    writeln!(output, "{}", super::terminal::steerless_json(&format!("{value:#}")))
+        .and_then(|()| output.flush())
+        .map_err(|error| format!("failed to print: {error}"))
 }
 
 /// The template with what it links to below its own folder; or what is wrong with those files.

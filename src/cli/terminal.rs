@@ -1,6 +1,6 @@
 //! What may reach a terminal: text that came from elsewhere, a pipeline's file included, shows there and never steers it.
 
-use std::io::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 /// Colours and weights that text may bring along; all else that begins with an escape becomes visible.
 const OPEN_STYLES: [&str; 27] = [
@@ -20,9 +20,7 @@ pub fn steerless(text: &str) -> String {
         }
         match character {
             '\n' | '\t' => safe.push(character),
-            '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => {
-                safe.extend(character.escape_unicode());
-            }
+            turning if is_turning(turning) => safe.extend(turning.escape_unicode()),
             '\r' if rest[1..].starts_with('\n') => {}
             control if control.is_control() => safe.extend(control.escape_unicode()),
             plain => safe.push(plain),
@@ -38,6 +36,24 @@ fn style(text: &str) -> Option<&str> {
     let end = inner.find('m').filter(|end| *end <= 8)?;
     let is_open = inner[..end].split(';').all(|number| OPEN_STYLES.contains(&number));
     is_open.then(|| &text[..2 + end + 1])
+}
+
+/// JSON that means the same and steers no terminal: what JSON may hold as it is, and a terminal obeys, is escaped.
+pub fn steerless_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if (character.is_control() && character != '\n') || is_turning(character) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Characters that turn the direction of writing, or end a line.
+fn is_turning(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Writes a line to standard error. A reader that has gone away is no reason to break off.
@@ -64,6 +80,7 @@ mod tests {
         ] {
             assert_eq!(steerless(given), expected);
         }
+        assert_eq!(steerless_json("{\n\"a\u{9b}\": \"\u{202e}ü\u{7f}\"}"), "{\n\"a\\u009b\": \"\\u202eü\\u007f\"}");
     }
 
     proptest::proptest! {

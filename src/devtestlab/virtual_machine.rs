@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{API_VERSION, Lab, text};
-use crate::arm::{Request, ResourceId};
+use crate::arm::{Request, ResourceId, scrub};
 
 /// A lab virtual machine, as a GET with everything expanded shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,8 @@ impl Artifact {
         Self {
             title: text(value, "/artifactTitle").unwrap_or_else(|| id.rsplit('/').next().unwrap_or_default().to_owned()),
             status: text(value, "/status").unwrap_or_else(|| "Pending".to_owned()),
-            message: (!messages.is_empty()).then(|| messages.join(" ")),
+            // Scripts print what they were given.
+            message: (!messages.is_empty()).then(|| scrub::text(&messages.join(" "))),
         }
     }
 

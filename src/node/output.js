@@ -2,6 +2,7 @@
 'use strict';
 
 const COMPLETE = '##vso[task.complete ';
+const SECRET = '##vso[task.setsecret]';
 
 // The engine takes this variable out of the environment, so it is read first.
 const correlation = process.env.COMMAND_CORRELATION_ID;
@@ -9,6 +10,7 @@ const correlation = process.env.COMMAND_CORRELATION_ID;
 let broken = false;
 let outcome;
 let whenBroken = () => {};
+const secrets = [];
 
 // A reader that has gone away must not turn into an exception: the task is asked to stop, and the exit code says that the result was not
 // delivered.
@@ -23,6 +25,8 @@ process.stderr.on('error', () => {});
 function print(line) {
   if (line.startsWith(COMPLETE)) {
     outcome = /\bresult=(\w+)/.exec(line)?.[1];
+  } else if (line.startsWith(SECRET)) {
+    secrets.push(line.slice(SECRET.length).replace(/%0D/g, '\r').replace(/%0A/g, '\n').replace(/%AZP25/g, '%'));
   }
   if (!broken) {
     process.stdout.write(`${line}\n`);
@@ -43,7 +47,7 @@ function command(name, properties, message) {
 }
 
 function error(message) {
-  command('task.logissue', 'type=error;', message);
+  command('task.logissue', 'type=error;', safe(message));
 }
 
 function warning(message) {
@@ -51,7 +55,13 @@ function warning(message) {
 }
 
 function complete(result, message) {
-  command('task.complete', `result=${result};`, message);
+  command('task.complete', `result=${result};`, safe(message));
+}
+
+// Words of an exception or a panic: without secrets, and with control characters made visible, so that they steer no terminal.
+function safe(text) {
+  const masked = secrets.reduce((shown, secret) => shown.split(secret).join('***'), String(text));
+  return masked.replace(/[^\P{Cc}\n\r\t]|\p{Cf}/gu, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
 }
 
 // The result stated so far, if any.

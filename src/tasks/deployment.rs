@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, InputError, InputFile, Sensitivity},
-    arm::ResourceId,
+    arm::{ResourceId, scrub},
     host::FileError,
     resources::{self, Deployment, NewDeployment, Output},
     template::{self, CheckOptions, Context, Document, Finding, Level, Mode, ResourceGroup, Template},
@@ -205,7 +205,8 @@ pub fn set_outputs(agent: &Agent, outputs: &[Output]) {
     for output in outputs {
         match &output.value {
             None => agent.info(&format!("{}: not set, Azure does not show this output's value", output.name)),
-            Some(value) if output.secure => {
+            // What holds a signature or a key is secret, whatever its type.
+            Some(value) if output.secure || scrub::text(value) != *value => {
                 agent.set_output(&output.name, value, Sensitivity::Secret);
                 agent.info(&format!("{} = ***", output.name));
             }

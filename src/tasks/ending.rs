@@ -102,14 +102,16 @@ impl Desk<'_> {
         let Going { what, id, .. } = going;
         match self.within(STOPPING, client.send(stop.clone())).await {
             Some(Ok(_)) => {
-                self.warn(&format!("the {what} is cancelled; its record remains, and what it had made until then ({id})"));
+                self.warn(&format!("the {what} is cancelled; its record remains in Azure, and what it had made until then ({id})"));
                 vec![id.clone()]
             }
             // It never began.
             Some(Err(error)) if error.is_missing() => Vec::new(),
             // It has ended by itself.
             Some(Err(error)) if error.status() == Some(409) => {
-                self.warn(&format!("the {what} had ended before it could be cancelled; its record remains, and what it has made ({id})"));
+                self.warn(&format!(
+                    "the {what} had ended before it could be cancelled; its record remains in Azure, and what it has made ({id})"
+                ));
                 vec![id.clone()]
             }
             Some(Err(error)) => {

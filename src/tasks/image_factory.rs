@@ -186,7 +186,7 @@ fn write_page(session: &Session<'_>, page: &str) -> Result<Done, Error> {
     let agent = session.agent;
     let folder = agent.pipeline_variable("Build.ArtifactStagingDirectory").or_else(|| agent.pipeline_variable("Agent.TempDirectory"));
     let file = agent.host().join_path(&folder.unwrap_or_default(), PAGE);
-    let written = agent.host().write_file(&file, page.as_bytes());
+    let written = agent.host().write_file(&file, agent.mask(page).as_bytes());
     written
         .map_err(|error| Error::refused(format!("failed to write '{file}': {error}"), "see that the agent may write into that folder"))?;
     agent.set_output("imageFactoryReport", &file, Sensitivity::Public);

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::{shell, test};
+use crate::{reproduce, shell, supply, test};
 
-/// Formatting, lints for both targets, documentation, then tests, which package first.
+/// Formatting, lints for both targets, documentation, dependencies, tests, which package first, and whether a build can be repeated.
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
@@ -14,5 +14,7 @@ pub fn run() -> Result<()> {
     let mut doc = shell::cargo();
     doc.args(["doc", "--no-deps", "--workspace", "--document-private-items", "--quiet"]);
     shell::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
-    test::run()
+    supply::run()?;
+    test::run(false)?;
+    reproduce::run()
 }

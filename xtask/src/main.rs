@@ -6,7 +6,9 @@ mod bench;
 mod ci;
 mod npm;
 mod package;
+mod reproduce;
 mod shell;
+mod supply;
 mod test;
 
 use clap::Parser;
@@ -18,9 +20,17 @@ enum Command {
     /// Build everything for publishing into dist/
     Package,
     /// Run all tests; needs Rust and Node 20 or newer
-    Test,
+    Test {
+        /// Also what takes minutes: a thousand runs against faults by chance
+        #[arg(long)]
+        all: bool,
+    },
     /// Check formatting, lints and documentation, then test and package
     Ci,
+    /// Check licenses, sources and checksums of the dependencies
+    Supply,
+    /// Build an engine in two places and compare the bytes
+    Reproduce,
     /// Measure the packaged tasks into target/bench.json
     Bench,
 }
@@ -28,7 +38,9 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Package => package::run(),
-        Command::Test => test::run(),
+        Command::Test { all } => test::run(all),
+        Command::Supply => supply::run(),
+        Command::Reproduce => reproduce::run(),
         Command::Ci => ci::run(),
         Command::Bench => bench::run(),
     }

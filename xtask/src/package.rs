@@ -1,12 +1,13 @@
 //! `cargo xtask package`: everything for publishing, from nothing but the sources.
 //!
 //! `dist/tasks/<Name>/` holds exactly `task.json`, `index.js`, one `.wasm` and `icon.png`; `dist/dtl-tasks.vsix` is the extension with all
-//! of them; `dist/package.json` states the sizes. The same sources give the same bytes.
+//! of them; `dist/sbom.cdx.json` says what is in the WebAssembly, and `dist/package.json` states the sizes. The same sources give the same bytes.
 
 mod archive;
 mod extension;
 mod icons;
 mod manifest;
+mod sbom;
 pub mod wasm;
 
 use std::{
@@ -61,7 +62,9 @@ pub fn run() -> Result<()> {
         sizes.push(write_task(&dist.join("tasks").join(&task.name), task, &engines[&task.engine()])?);
     }
     let vsix = dist.join("dtl-tasks.vsix");
-    extension::create(&tasks, &dist.join("tasks"), &vsix)?;
+    let sbom = dist.join("sbom.cdx.json");
+    write_json(&sbom, &sbom::document()?)?;
+    extension::create(&tasks, &dist.join("tasks"), &sbom, &vsix)?;
     let report = Report { version: VERSION, vsix_bytes: fs::metadata(&vsix)?.len(), tasks: sizes };
     write_json(&dist.join("package.json"), &report)?;
     print(&report);

@@ -4,8 +4,15 @@ use anyhow::Result;
 
 use crate::{package, shell};
 
+/// How many seeds of faults by chance are run where time does not matter.
+const SEEDS: &str = "1000";
+
 /// Packages, then tests the whole workspace.
-pub fn run() -> Result<()> {
+pub fn run(all: bool) -> Result<()> {
     package::run()?;
-    shell::run(shell::cargo().args(["test", "--workspace", "--quiet"]))
+    let mut command = shell::cargo();
+    if all {
+        command.env("DTL_CHAOS_RUNS", SEEDS);
+    }
+    shell::run(command.args(["test", "--workspace", "--quiet"]))
 }

@@ -254,21 +254,28 @@ fn lot(seed: u64, occasion: &str, nth: u64) -> Lot {
     Lot { chance: share(0..4), choice: usize::from(u16::from_be_bytes([bytes[4], bytes[5]])), amount: share(9..13) }
 }
 
-/// The path in lower case without the names that the emulator makes up: those of operations are never the same twice.
+/// The path in lower case without what is made up anew each time: names of operations, and the dates and random digits in the names that
+/// clients give to deployments.
 fn without_random_names(path: &str) -> String {
     let path = path.to_ascii_lowercase();
     let mut before = "";
     let parts = path.split('/').map(|part| {
-        let random = before != "subscriptions" && is_random(part);
+        let made_up = before != "subscriptions";
         before = part;
-        if random { "*" } else { part }
+        if made_up { without_random_parts(part) } else { part.to_owned() }
     });
     parts.collect::<Vec<_>>().join("/")
 }
 
-fn is_random(part: &str) -> bool {
-    let guid = part.len().checked_sub(36).and_then(|start| part.get(start..)).is_some_and(|end| Uuid::try_parse(end).is_ok());
-    guid || (part.len() >= 16 && part.bytes().all(|byte| byte.is_ascii_digit()))
+/// A name with a star for each of its parts that look random: six or more hexadecimal digits, one of them a digit.
+fn without_random_parts(name: &str) -> String {
+    let is_random =
+        |part: &str| part.len() >= 6 && part.bytes().all(|byte| byte.is_ascii_hexdigit()) && part.bytes().any(|byte| byte.is_ascii_digit());
+    let guid = name.len().checked_sub(36).and_then(|start| name.get(start..)).is_some_and(|end| Uuid::try_parse(end).is_ok());
+    if guid {
+        return "*".to_owned();
+    }
+    name.split('-').map(|part| if is_random(part) { "*" } else { part }).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

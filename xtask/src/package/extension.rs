@@ -9,7 +9,7 @@ use super::{VERSION, archive, icons, manifest::Task};
 use crate::{npm::Tool, shell};
 
 /// Creates the VSIX of all tasks.
-pub fn create(tasks: &[Task], folder: &Path, vsix: &Path) -> Result<()> {
+pub fn create(tasks: &[Task], folder: &Path, sbom: &Path, vsix: &Path) -> Result<()> {
     let stage = shell::target().join("package/extension");
     if stage.exists() {
         fs::remove_dir_all(&stage)?;
@@ -18,6 +18,9 @@ pub fn create(tasks: &[Task], folder: &Path, vsix: &Path) -> Result<()> {
     icons::render(&shell::root().join("icons/extension.svg"), 128, &stage.join("images/extension.png"))?;
     fs::copy(shell::root().join("docs/marketplace.md"), stage.join("overview.md")).context("failed to copy docs/marketplace.md")?;
     fs::copy(shell::root().join("LICENSE"), stage.join("LICENSE.txt")).context("failed to copy LICENSE")?;
+    fs::create_dir_all(stage.join("docs"))?;
+    fs::copy(sbom, stage.join("docs/sbom.cdx.json")).context("failed to copy the list of components")?;
+    fs::copy(shell::root().join("SECURITY.md"), stage.join("docs/SECURITY.md")).context("failed to copy SECURITY.md")?;
     for task in tasks {
         copy_folder(&folder.join(&task.name), &stage.join(&task.name))?;
     }

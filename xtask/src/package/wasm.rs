@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
 /// The WebAssembly's name beside `index.js`; wasm-bindgen derives it from the script's.
 pub const FILE_NAME: &str = "engine_bg.wasm";
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What the engines are compiled for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// What Node 20 and newer run, so that nothing else gets in.
 const FEATURES: [&str; 6] = [
@@ -72,16 +73,39 @@ pub struct Built {
 /// Builds an engine.
 pub fn build(engine: Engine) -> Result<Built> {
     ensure_target()?;
-    let work = shell::target().join("package").join(engine.folder());
-    fs::create_dir_all(&work)?;
-    compile(engine)?;
-    bind(&shell::target().join(TARGET).join("wasm/dtl.wasm"), &work)?;
-    let wasm = work.join("optimized.wasm");
-    optimize(&work.join(FILE_NAME), &wasm)?;
+    let wasm = build_at(engine, shell::root(), &shell::target())?;
+    let work = work_folder(engine, &shell::target());
     let script = work.join("index.js");
     let glue = format!("--alias:dtl-engine={}", work.join("engine.js").display());
     npm::bundle("src/node/index.js", &script, &[glue, "--log-level=warning".to_owned()])?;
     Ok(Built { script, wasm })
+}
+
+/// Builds an engine's WebAssembly from the sources in a folder, with another for what is compiled.
+pub fn build_at(engine: Engine, root: &Path, target: &Path) -> Result<PathBuf> {
+    let work = work_folder(engine, target);
+    fs::create_dir_all(&work)?;
+    compile(engine, root, target)?;
+    bind(&target.join(TARGET).join("wasm/dtl.wasm"), &work)?;
+    let wasm = work.join("optimized.wasm");
+    optimize(&work.join(FILE_NAME), &wasm)?;
+    check_paths(&wasm, root)?;
+    Ok(wasm)
+}
+
+fn work_folder(engine: Engine, target: &Path) -> PathBuf {
+    target.join("package").join(engine.folder())
+}
+
+/// Nothing in the WebAssembly tells where it was built.
+fn check_paths(wasm: &Path, root: &Path) -> Result<()> {
+    let bytes = fs::read(wasm)?;
+    let [cargo_home, home] = homes();
+    for folder in [root.display().to_string(), cargo_home, home].iter().filter(|folder| folder.len() > 1) {
+        let is_there = bytes.windows(folder.len()).any(|window| window == folder.as_bytes());
+        ensure!(!is_there, "the WebAssembly names a folder of this machine: {folder}");
+    }
+    Ok(())
 }
 
 /// Installs Rust's WebAssembly target where it is missing.
@@ -94,18 +118,24 @@ pub fn ensure_target() -> Result<()> {
         .context("Rust's WebAssembly target is missing; without rustup, install it as your system does")
 }
 
-fn compile(engine: Engine) -> Result<()> {
+fn compile(engine: Engine, root: &Path, target: &Path) -> Result<()> {
     let mut command = shell::cargo();
-    command.args(["rustc", "--quiet", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm", "--target", TARGET]);
-    command.args(["--no-default-features", "--features", engine.feature()]);
-    shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths()))
+    command.args(["rustc", "--quiet", "--locked", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm"]);
+    command.args(["--target", TARGET, "--no-default-features", "--features", engine.feature()]);
+    command.current_dir(root).env("CARGO_TARGET_DIR", target);
+    shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths(root)))
 }
 
 /// Panic messages name source files. Folders of the machine that built them are left out, for privacy and for equal bytes everywhere.
-fn remapped_paths() -> String {
+fn remapped_paths(root: &Path) -> String {
+    let [cargo_home, _] = homes();
+    format!("--remap-path-prefix={cargo_home}=cargo --remap-path-prefix={}=dtl", root.display())
+}
+
+/// Cargo's folder and the user's.
+fn homes() -> [String; 2] {
     let home = std::env::var("HOME").or_else(|_| std::env::var("USERPROFILE")).unwrap_or_default();
-    let cargo_home = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
-    format!("--remap-path-prefix={cargo_home}=cargo --remap-path-prefix={}=dtl", shell::root().display())
+    [std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo")), home]
 }
 
 fn bind(wasm: &Path, folder: &Path) -> Result<()> {
