@@ -344,6 +344,104 @@ async fn signals_cancel_in_time() {
     }
 }
 
+const CREATE: &str = "AzureDevTestLabsCreateVM";
+
+/// The environment in which a machine is made that takes longer than any test.
+async fn slow_creation(harness: &Harness, on_cancel: &str) -> Environment {
+    harness.settings(&json!({ "speed": 1 })).await;
+    let template = harness.file("vm.json", &crate::tasks::vm_template(&[]).to_string());
+    let step = harness.step(CREATE).input("VirtualMachineName", "vm1").input("TemplateFile", template).input("OnCancel", on_cancel);
+    exported(&step.input("ParameterOverrides", "-password 'Passw0rd!-x'"), harness)
+}
+
+async fn deployment_states(harness: &Harness) -> Vec<String> {
+    let resources = harness.resources().await;
+    let deployments = resources.iter().filter(|resource| resource["type"] == "Microsoft.Resources/deployments");
+    deployments.map(|deployment| deployment["properties"]["provisioningState"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+async fn wait_for_machine(harness: &Harness) {
+    let started = Instant::now();
+    while harness.names("Microsoft.DevTestLab/labs/virtualmachines").await.is_empty() {
+        assert!(started.elapsed() < LIMIT, "no machine is begun");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_creation_cancels_its_deployment_as_the_agent_s_signals_come() {
+    for (major, on_cancel, state) in
+        [(NODES[0], "cancelDeployment", "Canceled"), (NODES[1], "leave", "Running"), (NODES[1], "removeCreated", "Canceled")]
+    {
+        let harness = Harness::start().await;
+        let environment = slow_creation(&harness, on_cancel).await;
+        let child = command(major, &task_folder(CREATE), &environment).spawn().expect("Node starts");
+        wait_for_machine(&harness).await;
+        let process = child.id().expect("a process that runs").to_string();
+        let signalled = Instant::now();
+        assert!(Command::new("kill").args(["-INT", &process]).status().expect("kill starts").success());
+        // The agent's second signal, if the first was not enough.
+        let second = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(7_500)).await;
+            Command::new("kill").args(["-TERM", &process]).status()
+        });
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the task ends in time").expect("Node ends");
+        second.abort();
+        let lines = String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let finished = Finished { lines, errors, code: output.status.code(), took: signalled.elapsed() };
+        finished.assert_proven("Canceled");
+        assert_eq!(deployment_states(&harness).await, [state], "{on_cancel}: {finished:#?}");
+        assert!(finished.says("/virtualmachines/vm1") || on_cancel == "removeCreated", "what remains is named\n{finished:#?}");
+        harness.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_reader_goes_away_cancels_its_deployment_and_tells_whoever_reads_the_errors() {
+    for major in NODES {
+        let harness = Harness::start().await;
+        let environment = slow_creation(&harness, "").await;
+        let mut child = command(major, &task_folder(CREATE), &environment).spawn().expect("Node starts");
+        wait_for_machine(&harness).await;
+        drop(child.stdout.take());
+        let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.expect("the task ends").expect("Node ends");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(deployment_states(&harness).await, ["Canceled"], "{errors}");
+        assert!(errors.contains("az resource delete --ids") && errors.contains("/virtualmachines/vm1"), "{errors}");
+        harness.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_indiscreet_and_hostile_service_shows_no_secret_and_says_nothing_to_the_agent() {
+    const PASSWORD: &str = "Pl4nted password+/=";
+    let says = json!({"error": {"code": "Bad", "message": format!(
+        "'{PASSWORD}' \r\n##vso[task.complete result=Succeeded;]x \u{1b}[2J\u{202e} Bearer eyJhbGciOiJub25lIn0.eyJhIjoxfQ.signature https://a/?sig=Pl4ntedSignature AccountKey=Pl4ntedAccountKey==")}});
+    for (major, path) in [(NODES[0], "/virtualmachines/vm1$"), (NODES[1], "/deployments/")] {
+        let harness = Harness::start().await;
+        let fault = if path.contains("vm1") {
+            json!([{"path": path, "provisioning": "Failed", "body": says}])
+        } else {
+            json!([{"method": "PUT", "path": path, "status": 400, "body": says}])
+        };
+        harness.faults(&fault).await;
+        let template = harness.file("vm.json", &crate::tasks::vm_template(&[]).to_string());
+        let step = harness.step(CREATE).input("VirtualMachineName", "vm1").input("TemplateFile", template).variable("System.Debug", "true");
+        let environment = exported(&step.input("ParameterOverrides", format!("-password '{PASSWORD}'")), &harness);
+        let finished = run(&mut command(major, &task_folder(CREATE), &environment)).await;
+        finished.assert_proven("Failed");
+        let shown = finished.lines.iter().filter(|line| !line.starts_with("##vso[task.setsecret]")).cloned().collect::<Vec<_>>().join("\n");
+        for secret in [PASSWORD, "Pl4ntedSignature", "Pl4ntedAccountKey", "eyJhbGciOiJub25lIn0", harness.target().client_secret.secret()] {
+            assert!(!shown.contains(secret), "{secret}: {finished:#?}");
+        }
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{finished:#?}");
+        harness.finish().await;
+    }
+}
+
 /// Waits until a request of this method has arrived.
 async fn wait_for_request(harness: &Harness, method: &str) {
     let started = Instant::now();

@@ -134,7 +134,7 @@ impl Known {
 
 impl fmt::Debug for Known {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Known").field("lines", &self.lines.len()).finish()
+        formatter.debug_struct("Known").field("lines", &self.lines.len()).finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,7 @@ fn style(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("\u{1b}[")?;
     let end = inner.find('m').filter(|end| *end <= 8)?;
     let is_open = inner[..end].split(';').all(|number| OPEN_STYLES.contains(&number));
-    is_open.then(|| &text[..2 + end + 1])
+    is_open.then(|| &text[..=2 + end])
 }
 
 /// JSON that means the same and steers no terminal: what JSON may hold as it is, and a terminal obeys, is escaped.

@@ -170,14 +170,13 @@ impl Desk<'_> {
         let state = found.as_ref().and_then(devtestlab::provisioning_state).map_or(String::new(), |state| format!(", {state}"));
         let remains = if found.is_some() { "remains" } else { "may remain" };
         match origin {
-            Origin::New => self.warn(&format!("this {remains} in Azure: {what}{state} ({id}); {to_remove}")),
             Origin::Before => self.warn(&format!("this was there before the run and {remains}, perhaps changed: {what}{state} ({id})")),
             Origin::Unknown if self.on_cancel == OnCancel::RemoveCreated => {
                 self.warn(&format!(
                     "this {remains} in Azure, because it may have been there before the run: {what}{state} ({id}); {to_remove}"
                 ));
             }
-            Origin::Unknown => self.warn(&format!("this {remains} in Azure: {what}{state} ({id}); {to_remove}")),
+            Origin::New | Origin::Unknown => self.warn(&format!("this {remains} in Azure: {what}{state} ({id}); {to_remove}")),
         }
         Some(id.clone())
     }

@@ -12,7 +12,7 @@ use crate::{
     tasks::vm_template,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const VM: &str = "Microsoft.DevTestLab/labs/virtualmachines";
 const DEPLOYMENT: &str = "Microsoft.Resources/deployments";
 
@@ -49,9 +49,9 @@ async fn cancelled_at(lab: &Harness, step: Step<'_>, kind: &str) -> (Finished, D
         canceller.cancel();
         Instant::now()
     };
-    let (finished, cancelled) = tokio::join!(step.run(), cancel);
+    let (finished, since) = tokio::join!(step.run(), cancel);
     assert_eq!(finished.completed(), "Canceled", "{finished}");
-    (finished, cancelled.elapsed())
+    (finished, since.elapsed())
 }
 
 async fn deployment_states(lab: &Harness) -> Vec<String> {

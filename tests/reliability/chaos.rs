@@ -270,7 +270,7 @@ async fn run(seed: u64) -> Ending {
         .settings(&json!({"chaos": {"seed": seed, "rate": rate, "maxDelaySeconds": 0.02, "stuckSeconds": 5, "retryAfterSeconds": 1}}))
         .await;
     let step = story.step(&harness).input("OperationTimeoutInMinutes", "1").variable("System.Debug", "true");
-    let step = if seed % 2 == 0 { step } else { step.federated() };
+    let step = if seed.is_multiple_of(2) { step } else { step.federated() };
     let is_cancelled = seed % 4 == 3;
     let step = if is_cancelled { broken_off(story, step, seed) } else { step };
     let finished = step.run_on(FastHost::new).await;
@@ -384,13 +384,9 @@ fn guarded(seed: u64) -> BoxFuture<'static, Ending> {
 #[tokio::test(flavor = "multi_thread")]
 #[allow(clippy::print_stderr, reason = "the numbers are what the test is run for")]
 async fn every_run_ends_well_or_names_what_remains() {
-    let seeds: Vec<u64> = match number("DTL_CHAOS_SEED") {
-        Some(seed) => vec![seed],
-        None => {
-            let first = number("DTL_CHAOS_FIRST").unwrap_or(0);
-            (first..first + number("DTL_CHAOS_RUNS").unwrap_or(RUNS)).collect()
-        }
-    };
+    let first = number("DTL_CHAOS_FIRST").unwrap_or(0);
+    let many = || (first..first + number("DTL_CHAOS_RUNS").unwrap_or(RUNS)).collect();
+    let seeds: Vec<u64> = number("DTL_CHAOS_SEED").map_or_else(many, |seed| vec![seed]);
     let shows = seeds.len() == 1;
     let endings: Vec<Ending> = stream::iter(seeds.into_iter().map(guarded)).buffer_unordered(TOGETHER).collect().await;
     let mut table: BTreeMap<String, [u64; 3]> = BTreeMap::new();

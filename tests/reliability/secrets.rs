@@ -90,7 +90,7 @@ fn check(finished: &Finished, harness: &Harness) {
 fn dressed(step: Step<'_>, number: usize) -> Step<'_> {
     let step = step.variable("System.Debug", "true").environment("SECRET_MYPASSWORD", VARIABLE).input("OperationTimeoutInMinutes", "1");
     let step = step.environment("SECRET_PLANTED", PASSWORD);
-    if number % 2 == 0 { step } else { step.federated() }
+    if number.is_multiple_of(2) { step } else { step.federated() }
 }
 
 fn with_output() -> Value {

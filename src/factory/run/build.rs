@@ -202,7 +202,7 @@ impl Factory<'_> {
             match self.client.start(request.clone()).await {
                 // Somebody else is at work on it for the moment.
                 Err(error) if retry::is_busy(&error) && !error.has_code("DeploymentActive") && !left.is_zero() && !host.is_cancelled() => {
-                    host.sleep(BUSY_PAUSE.min(left)).await
+                    host.sleep(BUSY_PAUSE.min(left)).await;
                 }
                 Err(error) => return Err(error),
                 Ok(operation) => return self.client.wait(&operation, Wait::silent(left)).await,

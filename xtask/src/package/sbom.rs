@@ -1,4 +1,4 @@
-//! What the WebAssembly is made of, as a CycloneDX document: every package that is compiled into an engine, with version, license and checksum.
+//! What the WebAssembly is made of, as a `CycloneDX` document: every package that is compiled into an engine, with version, license and checksum.
 //!
 //! Tools that only build (npm's, and Rust's own) are not in what is shipped, and not in the document. It has no date and no serial number:
 //! the same sources give the same bytes.
