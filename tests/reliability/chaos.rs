@@ -331,7 +331,9 @@ fn judge(story: Story, is_cancelled: bool, finished: &Finished, before: &[Value]
         }
         // Groups that a lab makes for its machines and environments belong to those, and a lab's users to the lab. What a template makes that
         // was deployed as a whole is what was asked for.
-        let is_asked_for = story == Story::PopulateEnvironment && finished.outcome == Outcome::Succeeded;
+        // So is what a deployment makes later that was named because it goes on.
+        let goes_on = ["goes on in azure: deployment", "may go on in azure"].iter().any(|words| said.contains(words));
+        let is_asked_for = story == Story::PopulateEnvironment && (finished.outcome == Outcome::Succeeded || goes_on);
         let is_inside = !was.contains_key(&group(id))
             || text(resource, "/type").eq_ignore_ascii_case("Microsoft.DevTestLab/labs/users")
             || is_asked_for;
