@@ -51,7 +51,7 @@ function error(message) {
 }
 
 function warning(message) {
-  command('task.logissue', 'type=warning;', message);
+  command('task.logissue', 'type=warning;', safe(message));
 }
 
 function complete(result, message) {
