@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use azure_core::http::HttpClient;
 use dtl::{
     cli::host::NativeHost,
-    host::{FileError, Host},
+    host::{Digest, FileError, Host, Padding, PrivateKey, SignError},
 };
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
@@ -28,6 +28,18 @@ impl FastHost {
 impl Host for FastHost {
     fn http_client(&self) -> Arc<dyn HttpClient> {
         self.0.http_client()
+    }
+
+    fn identity_client(&self) -> Arc<dyn HttpClient> {
+        self.0.identity_client()
+    }
+
+    fn digest(&self, digest: Digest, bytes: &[u8]) -> Vec<u8> {
+        self.0.digest(digest, bytes)
+    }
+
+    fn sign(&self, key: &PrivateKey, padding: Padding, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.0.sign(key, padding, bytes)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

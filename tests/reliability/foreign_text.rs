@@ -29,7 +29,7 @@ fn printed(act: impl FnOnce(&Agent)) -> (Vec<String>, Vec<String>) {
     let sink = Arc::clone(&lines);
     let folder = tempfile::tempdir().unwrap();
     let host = NativeHost::new(Setup {
-        transport: Transport::new(&Trust::Machine { extra: Vec::new() }).unwrap(),
+        transport: Transport::new(&Trust::Machine(Box::default())).unwrap(),
         variables: BTreeMap::from([("AGENT_TEMPDIRECTORY".to_owned(), folder.path().to_string_lossy().into_owned())]),
         working_directory: folder.path().to_owned(),
         sink: Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned())),
