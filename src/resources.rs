@@ -90,13 +90,17 @@ pub fn operations(id: &ResourceId) -> Request {
 
 /// The ids of the resources of a type that a deployment's operations have written, by name.
 pub fn written(operations: &[Value], resource_type: &str) -> Vec<String> {
-    let mut ids: Vec<String> = operations
+    let ids = operations
         .iter()
         .filter_map(|operation| operation.pointer("/properties/targetResource"))
         .filter(|target| target["resourceType"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(resource_type)))
-        .filter_map(|target| target["id"].as_str().map(str::to_owned))
-        .collect();
-    ids.sort_by_key(|id| id.to_lowercase());
+        .filter_map(|target| target["id"].as_str().map(str::to_owned));
+    distinct(ids.collect())
+}
+
+/// Ids in order, each once, without regard to case.
+pub fn distinct(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort_by_key(|id| id.to_ascii_lowercase());
     ids.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
     ids
 }
@@ -111,7 +115,7 @@ pub fn all_written(operations: &[Value]) -> Vec<String> {
     });
     let mut ids: Vec<String> =
         creates.filter_map(|operation| operation.pointer("/properties/targetResource/id")?.as_str().map(str::to_owned)).collect();
-    ids.sort_by_key(|id| id.to_lowercase());
+    ids.sort_by_key(|id| id.to_ascii_lowercase());
     ids.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
     ids
 }
@@ -131,7 +135,7 @@ impl Deployment {
 
 impl Output {
     fn read((name, output): (&String, &Value)) -> Self {
-        let kind = output["type"].as_str().unwrap_or_default().to_lowercase();
+        let kind = output["type"].as_str().unwrap_or_default().to_ascii_lowercase();
         let value = match output.get("value") {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),

@@ -126,17 +126,23 @@ impl Task {
 
     fn run(self, desk: Desk<'_>) -> BoxFuture<'_, Result<Done, Error>> {
         match self {
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "machines")]
             Self::CreateVm => create_vm::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::DeleteVm => delete_vm::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::StartVm => start_vm::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::StopVm => stop_vm::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::CreateCustomImage => create_custom_image::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::DeleteCustomImage => delete_custom_image::run(desk).boxed(),
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "environments")]
             Self::CreateEnvironment => create_environment::run(desk).boxed(),
-            #[cfg(feature = "templates")]
+            #[cfg(feature = "environments")]
             Self::PopulateEnvironment => populate_environment::run(desk).boxed(),
+            #[cfg(feature = "small")]
             Self::DeleteEnvironment => delete_environment::run(desk).boxed(),
             #[cfg(feature = "galleries")]
             Self::ComputeGalleryImageDefinition => compute_gallery_image_definition::run(desk).boxed(),
@@ -144,7 +150,13 @@ impl Task {
             Self::ComputeGalleryImageVersion => compute_gallery_image_version::run(desk).boxed(),
             #[cfg(feature = "factory")]
             Self::ImageFactory => image_factory::run(desk).boxed(),
-            #[cfg(not(all(feature = "templates", feature = "galleries", feature = "factory")))]
+            #[cfg(not(all(
+                feature = "small",
+                feature = "machines",
+                feature = "environments",
+                feature = "galleries",
+                feature = "factory"
+            )))]
             _ => {
                 let problem = "this engine was built without this task: package the task again";
                 futures::future::ready(Err(Error::Inputs(vec![problem.to_owned()]))).boxed()

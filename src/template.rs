@@ -46,7 +46,7 @@ pub use check::{
 pub use declare::{Parameter, ParameterType, Template, parameter_values};
 pub use deployment::{Deployment, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};
-pub use functions::names as function_names;
+pub use functions::{names as function_names, nearest_name};
 pub use link::{embed, inline};
 pub use offline::{Evaluation, Offline, Unresolved, evaluate};
 
@@ -190,32 +190,37 @@ pub trait Runtime {
 
 /// What `environment()` answers in Azure's public cloud.
 pub fn public_cloud() -> Value {
-    serde_json::json!({
-        "name": "AzureCloud",
-        "gallery": "https://gallery.azure.com/",
-        "graph": "https://graph.windows.net/",
-        "portal": "https://portal.azure.com",
-        "graphAudience": "https://graph.windows.net/",
-        "activeDirectoryDataLake": "https://datalake.azure.net/",
-        "batch": "https://batch.core.windows.net/",
-        "media": "https://rest.media.azure.net",
-        "sqlManagement": "https://management.core.windows.net:8443/",
-        "vmImageAliasDoc": "https://raw.githubusercontent.com/Azure/azure-rest-api-specs/master/arm-compute/quickstart-templates/aliases.json",
-        "resourceManager": "https://management.azure.com/",
-        "authentication": {
-            "loginEndpoint": "https://login.microsoftonline.com/",
-            "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
-            "tenant": "common",
-            "identityProvider": "AAD",
-        },
-        "suffixes": {
-            "acrLoginServer": ".azurecr.io",
-            "azureDatalakeAnalyticsCatalogAndJob": "azuredatalakeanalytics.net",
-            "azureDatalakeStoreFileSystem": "azuredatalakestore.net",
-            "azureFrontDoorEndpointSuffix": "azurefd.net",
-            "keyvaultDns": ".vault.azure.net",
-            "sqlServerHostname": ".database.windows.net",
-            "storage": "core.windows.net",
-        },
-    })
+    serde_json::from_str(PUBLIC_CLOUD).unwrap_or_default()
 }
+
+const PUBLIC_CLOUD: &str = r#"{
+    "name": "AzureCloud",
+    "gallery": "https://gallery.azure.com/",
+    "graph": "https://graph.windows.net/",
+    "portal": "https://portal.azure.com",
+    "graphAudience": "https://graph.windows.net/",
+    "activeDirectoryDataLake": "https://datalake.azure.net/",
+    "batch": "https://batch.core.windows.net/",
+    "media": "https://rest.media.azure.net",
+    "sqlManagement": "https://management.core.windows.net:8443/",
+    "vmImageAliasDoc": "https://raw.githubusercontent.com/Azure/azure-rest-api-specs/master/arm-compute/quickstart-templates/aliases.json",
+    "resourceManager": "https://management.azure.com/",
+    "authentication": {
+        "loginEndpoint": "https://login.microsoftonline.com/",
+        "audiences": [
+            "https://management.core.windows.net/",
+            "https://management.azure.com/"
+        ],
+        "tenant": "common",
+        "identityProvider": "AAD"
+    },
+    "suffixes": {
+        "acrLoginServer": ".azurecr.io",
+        "azureDatalakeAnalyticsCatalogAndJob": "azuredatalakeanalytics.net",
+        "azureDatalakeStoreFileSystem": "azuredatalakestore.net",
+        "azureFrontDoorEndpointSuffix": "azurefd.net",
+        "keyvaultDns": ".vault.azure.net",
+        "sqlServerHostname": ".database.windows.net",
+        "storage": "core.windows.net"
+    }
+}"#;

@@ -47,7 +47,7 @@ pub(super) const ROOT_FOLDERS: [&str; 7] = [
 
 /// An input's or a variable's name as the environment has it: `.` and space become `_`, then upper case.
 pub fn mangle(name: &str) -> String {
-    name.replace(['.', ' '], "_").to_uppercase()
+    name.replace(['.', ' '], "_").to_ascii_uppercase()
 }
 
 /// A whole number within limits.

@@ -34,7 +34,7 @@ impl Vault {
     pub(super) fn take(host: &dyn Host) -> Self {
         let mut vault = Self::default();
         for name in host.variable_names() {
-            let key = name.to_uppercase();
+            let key = name.to_ascii_uppercase();
             if VAULTED_NAMES.contains(&key.as_str()) || VAULTED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
                 if let Some(value) = host.variable(&name).filter(|value| !value.is_empty()) {
                     vault.values.insert(key, value);
@@ -47,7 +47,7 @@ impl Vault {
 
     /// A value that was taken out; empty ones count as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(&name.to_uppercase()).map(String::as_str)
+        self.values.get(&name.to_ascii_uppercase()).map(String::as_str)
     }
 
     /// The values that must never be shown, in the order of their variables' names.
@@ -144,7 +144,7 @@ fn secret_parameters(json: &str) -> Vec<String> {
     let Some(parameters) = authorization.get("parameters").and_then(Value::as_object) else { return Vec::new() };
     parameters
         .iter()
-        .filter(|(name, _)| SECRET_PARAMETERS.contains(&name.to_uppercase().as_str()))
+        .filter(|(name, _)| SECRET_PARAMETERS.contains(&name.to_ascii_uppercase().as_str()))
         .filter_map(|(_, value)| value.as_str().map(str::to_owned))
         .collect()
 }

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn ids_differing_in_case_are_one() {
-        let set: std::collections::HashSet<_> = [id(VM), id(&VM.to_lowercase()), id(&format!("  {VM}/ "))].into();
+        let set: std::collections::HashSet<_> = [id(VM), id(&VM.to_ascii_lowercase()), id(&format!("  {VM}/ "))].into();
         assert_eq!(set.len(), 1);
         assert_eq!(id(&format!(" {VM}/\n")).as_str(), VM);
     }

@@ -6,7 +6,7 @@
 use std::{fmt, time::Duration};
 
 use azure_core::http::Method;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::{ApiVersion, Error, Response, error, retry::VISIBLE_AFTER, scrub};
 
@@ -56,7 +56,7 @@ pub struct Progress {
     /// The time since the operation was started.
     pub elapsed: Duration,
     /// `percentComplete`, where the service gives it.
-    pub percent: Option<f64>,
+    pub percent: Option<u8>,
 }
 
 /// What is to be asked next.
@@ -78,7 +78,7 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Go on with this stage.
-    Next { stage: Stage, status: String, percent: Option<f64> },
+    Next { stage: Stage, status: String, percent: Option<u8> },
     /// It failed.
     Failed(Error),
 }
@@ -204,7 +204,7 @@ impl Operation {
     }
 
     fn done(&self, result: Value) -> Step {
-        let percent = (!self.is_done()).then_some(100.0);
+        let percent = (!self.is_done()).then_some(100);
         Step::Next { stage: Stage::Done(result), status: "Succeeded".to_owned(), percent }
     }
 
@@ -252,8 +252,13 @@ impl Verdict {
 /// Another poll, with the words that this answer has for the progress.
 fn go_on(stage: Stage, response: &Response) -> Step {
     let word = response.body["status"].as_str().or_else(|| provisioning_state(&response.body));
-    let percent = response.body.get("percentComplete").and_then(Value::as_f64);
+    let percent = response.body.get("percentComplete").and_then(Value::as_number).and_then(percent);
     Step::Next { stage, status: word.unwrap_or("Running").to_owned(), percent }
+}
+
+/// The whole part of a number that may have a fraction.
+fn percent(number: &Number) -> Option<u8> {
+    number.as_str().split('.').next()?.parse().ok()
 }
 
 fn provisioning_state(body: &Value) -> Option<&str> {

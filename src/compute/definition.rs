@@ -264,7 +264,8 @@ impl Features {
 
     /// Comparable text: names in lower case and in order; what is the default is left out.
     fn comparable(&self) -> Vec<(String, String)> {
-        let mut all: Vec<_> = self.0.iter().map(|(name, value)| (name.to_lowercase(), value.to_lowercase().replace(' ', ""))).collect();
+        let mut all: Vec<_> =
+            self.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_ascii_lowercase().replace(' ', ""))).collect();
         all.retain(|(name, value)| !(name == "securitytype" && value == "standard") && value != "false");
         all.sort();
         all
@@ -442,7 +443,7 @@ fn same(name: &str, one: &Value, other: &Value) -> bool {
         "disallowed" => {
             let mut sets = [one, other].map(|value| {
                 let types = value["diskTypes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                types.map(str::to_lowercase).collect::<Vec<_>>()
+                types.map(str::to_ascii_lowercase).collect::<Vec<_>>()
             });
             for set in &mut sets {
                 set.sort();

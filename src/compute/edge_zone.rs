@@ -59,7 +59,7 @@ fn parse_one(item: &str) -> Result<EdgeZone, Invalid> {
         [one] => (Some(count(one)?), None),
         [one, two, ..] => (Some(count(one)?), Some(storage(two)?)),
     };
-    Ok(EdgeZone { region: Region::new(region.to_lowercase()), name: name.to_lowercase(), replica_count, storage_account_type })
+    Ok(EdgeZone { region: Region::new(region.to_ascii_lowercase()), name: name.to_ascii_lowercase(), replica_count, storage_account_type })
 }
 
 /// `targetExtendedLocations` of a request.
@@ -79,7 +79,7 @@ pub fn body(zones: &[EdgeZone], default: Replication) -> Value {
 pub fn shown(zones: &Value) -> String {
     let one = |zone: &Value| {
         let count = super::whole_number(&zone["extendedLocationReplicaCount"]).unwrap_or(1);
-        let name = zone["extendedLocation"]["name"].as_str().unwrap_or_default().to_lowercase();
+        let name = zone["extendedLocation"]["name"].as_str().unwrap_or_default().to_ascii_lowercase();
         format!("{name}={count}={}", zone["storageAccountType"].as_str().unwrap_or("Standard_LRS"))
     };
     let mut shown: Vec<String> = zones.as_array().into_iter().flatten().map(one).collect();

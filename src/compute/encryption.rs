@@ -81,7 +81,7 @@ pub fn parse_confidential(text: &str) -> Result<Vec<Confidential>, Invalid> {
 /// The lines of an input, each with its region, what follows, and itself.
 fn lines(text: &str) -> impl Iterator<Item = (Option<Region>, &str, &str)> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| match line.split_once('=') {
-        Some((region, rest)) => (Some(Region::new(region.trim().to_lowercase())), rest.trim(), line),
+        Some((region, rest)) => (Some(Region::new(region.trim().to_ascii_lowercase())), rest.trim(), line),
         None => (None, line, line),
     })
 }

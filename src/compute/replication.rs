@@ -74,7 +74,7 @@ impl WaitFor {
             if ["all", "build", "none"].contains(&name.to_ascii_lowercase().as_str()) || name.contains('=') {
                 return Err(Invalid::new(name, "give either all, build, none or a number, or names of regions alone"));
             }
-            let region = Region::new(name.to_lowercase());
+            let region = Region::new(name.to_ascii_lowercase());
             if !regions.contains(&region) {
                 regions.push(region);
             }

@@ -168,7 +168,7 @@ mod tests {
             json!({"id": "x", "name": "draft"}),
         ];
         let machines = [
-            json!({"id": "/vm", "properties": {"storageProfile": {"imageReference": {"id": id.to_uppercase()}}}}),
+            json!({"id": "/vm", "properties": {"storageProfile": {"imageReference": {"id": id.to_ascii_uppercase()}}}}),
             json!({"id": "/latest", "properties": {"storageProfile": {"imageReference": {"id": "/subscriptions/s/galleries/g/images/d", "exactVersion": "1.0.0"}}}}),
             json!({"id": "/other", "properties": {"storageProfile": {"imageReference": {"id": "/subscriptions/s/galleries/g/images/d", "exactVersion": "1.0.1"}}}}),
             json!({"id": "/vmss", "properties": {"virtualMachineProfile": {"storageProfile": {"imageReference": {"id": id}}}}}),

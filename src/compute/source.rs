@@ -268,7 +268,7 @@ impl Facts {
             codes
                 .filter_map(|code| code.split_once('/'))
                 .find(|(name, _)| name.eq_ignore_ascii_case(group))
-                .map(|(_, state)| state.to_lowercase())
+                .map(|(_, state)| state.to_ascii_lowercase())
         };
         let generalized = status("OSState").is_some_and(|state| state == "generalized");
         let disks = properties["storageProfile"]["dataDisks"].as_array();
@@ -313,7 +313,7 @@ impl Facts {
                 .flatten()
                 .filter_map(|disk| Some((whole_number(&disk["lun"])?, whole_number(&disk["diskSizeGB"]))))
                 .collect(),
-            content: Some(format!("{id} {made}").to_lowercase()),
+            content: Some(format!("{id} {made}").to_ascii_lowercase()),
             unfit: unfinished(image),
             ..Self::new(Kind::ManagedImage, image)
         }
@@ -322,7 +322,7 @@ impl Facts {
     /// Reads a snapshot or a managed disk.
     pub fn of_disk(kind: Kind, disk: &Value) -> Self {
         let properties = &disk["properties"];
-        let state = text(properties, "/diskState").unwrap_or_default().to_lowercase();
+        let state = text(properties, "/diskState").unwrap_or_default().to_ascii_lowercase();
         let attached = text(disk, "/managedBy");
         let unfit = if text(properties, "/osType").is_none() {
             Some(other("it holds no operating system", "give an operating system's disk as the source, and this one under DataDisks"))
@@ -363,7 +363,7 @@ impl Facts {
                 .filter_map(|disk| Some((whole_number(&disk["lun"])?, whole_number(&disk["sizeInGB"]))))
                 .collect(),
             content: text(version, "/id").map(|id| {
-                format!("{id} {}", text(version, "/properties/publishingProfile/publishedDate").unwrap_or_default()).to_lowercase()
+                format!("{id} {}", text(version, "/properties/publishingProfile/publishedDate").unwrap_or_default()).to_ascii_lowercase()
             }),
             unfit: unfinished(version),
             ..Self::new(Kind::ImageVersion, version)
@@ -398,7 +398,7 @@ pub fn data_disk_problem(kind: Kind, disk: &Value) -> Option<String> {
     if let Some(size) = size.filter(|size| *size > LARGEST_DATA_DISK_GB) {
         return Some(format!("it has {size} GB, and a version takes data disks up to {LARGEST_DATA_DISK_GB} GB"));
     }
-    let state = text(&disk["properties"], "/diskState").unwrap_or_default().to_lowercase();
+    let state = text(&disk["properties"], "/diskState").unwrap_or_default().to_ascii_lowercase();
     match busy_disk(kind, &state, text(disk, "/managedBy").as_deref()).or_else(|| unfinished(disk)) {
         Some(Unfit::Other(problem, remedy)) => Some(format!("{problem}; {remedy}")),
         _ => None,
@@ -446,7 +446,7 @@ fn security_mismatch(facts: &Facts, definition: &Value, name: &str) -> Option<St
     let source = facts.security_type.as_deref()?;
     let features = Features::read(&definition["features"]);
     let there = features.security_type();
-    let fits: &[&str] = match source.to_lowercase().as_str() {
+    let fits: &[&str] = match source.to_ascii_lowercase().as_str() {
         "trustedlaunch" => &["TrustedLaunch", "TrustedLaunchSupported", "TrustedLaunchAndConfidentialVmSupported"],
         "confidentialvm" => &["ConfidentialVM", "ConfidentialVmSupported", "TrustedLaunchAndConfidentialVmSupported"],
         _ => return None,
@@ -475,7 +475,7 @@ fn plan_mismatch(facts: &Facts, definition: &Value, name: &str) -> Option<String
 /// A text by which the same content, asked for in the same way, is recognised; `None` where the content may have changed meanwhile.
 pub fn fingerprint(facts: &Facts, source: &Source, data_disks: &[(DataDisk, Option<String>)], version: &str) -> Option<String> {
     let mut parts = Map::new();
-    parts.insert("source".into(), json!(source.name().to_lowercase()));
+    parts.insert("source".into(), json!(source.name().to_ascii_lowercase()));
     parts.insert("content".into(), json!(facts.content.as_ref()?));
     for (disk, content) in data_disks {
         parts.insert(disk.lun.to_string(), json!(content.as_ref()?));
@@ -569,7 +569,7 @@ mod tests {
                 ],
             })
         );
-        assert!(feeds(&profile, &Source::OsDisk(DiskSource::Vhd(uri.to_uppercase().replace("HTTPS", "https")))));
+        assert!(feeds(&profile, &Source::OsDisk(DiskSource::Vhd(uri.to_ascii_uppercase().replace("HTTPS", "https")))));
         assert!(!feeds(&profile, &Source::VirtualMachine(vm)));
     }
 

@@ -83,7 +83,7 @@ impl VirtualMachine {
         let statuses = value.pointer("/properties/computeVm/statuses").and_then(Value::as_array);
         let power_state = statuses.into_iter().flatten().find_map(|status| {
             let (group, state) = status.get("code")?.as_str()?.split_once('/')?;
-            group.eq_ignore_ascii_case("PowerState").then(|| state.to_lowercase())
+            group.eq_ignore_ascii_case("PowerState").then(|| state.to_ascii_lowercase())
         });
         let artifacts = value.pointer("/properties/artifacts").and_then(Value::as_array);
         Self {
@@ -121,7 +121,7 @@ impl Artifact {
 
     /// What has become of it. A word that is not known counts as pending, so that it is shown rather than taken for success.
     pub fn state(&self) -> ArtifactState {
-        match self.status.to_lowercase().as_str() {
+        match self.status.to_ascii_lowercase().as_str() {
             "succeeded" => ArtifactState::Succeeded,
             "failed" | "skipped" | "canceled" | "cancelled" | "timedout" => ArtifactState::Failed,
             _ => ArtifactState::Pending,

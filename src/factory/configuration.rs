@@ -130,7 +130,7 @@ impl Configuration {
 
     /// Reads the files of a configuration folder.
     pub fn read(mut files: Vec<File>) -> Self {
-        files.sort_by_key(|file| file.path.to_lowercase());
+        files.sort_by_key(|file| file.path.to_ascii_lowercase());
         let mut findings = Findings::default();
         let settings = match find(&files, "factory.json") {
             None => Some(Settings::default()),
@@ -237,7 +237,7 @@ fn below_golden_images(path: &str) -> Option<ImagePath> {
 fn refuse_common_names(images: &mut [GoldenImage], findings: &mut Findings) {
     let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, image) in images.iter().enumerate() {
-        by_name.entry(image_base_name(&image.path).to_lowercase()).or_default().push(index);
+        by_name.entry(image_base_name(&image.path).to_ascii_lowercase()).or_default().push(index);
     }
     for indices in by_name.into_values().filter(|indices| indices.len() > 1) {
         let files = indices.iter().map(|index| format!("'{}'", images[*index].path)).collect::<Vec<_>>().join(" and ");

@@ -105,7 +105,7 @@ pub struct Formula {
 impl LabView {
     /// Whether virtual machines can be made of a definition in the lab.
     pub fn offers(&self, definition: &str) -> bool {
-        self.attached_as.is_some() && (self.allows_all || self.enabled.contains(&definition.to_lowercase()))
+        self.attached_as.is_some() && (self.allows_all || self.enabled.contains(&definition.to_ascii_lowercase()))
     }
 }
 
@@ -141,7 +141,7 @@ impl Gallery {
 
     /// How a lab has the gallery.
     pub fn lab(&self, id: &str) -> Option<&LabView> {
-        self.labs.get(&id.to_lowercase())
+        self.labs.get(&id.to_ascii_lowercase())
     }
 }
 
@@ -152,7 +152,7 @@ pub fn version_name(definition: &str, number: VersionNumber) -> String {
 
 /// The value of the tag that names the factory's lab.
 pub fn lab_tag(lab: &ResourceId) -> String {
-    let id = lab.to_string().to_lowercase();
+    let id = lab.to_string().to_ascii_lowercase();
     if id.len() <= LONGEST_TAG { id } else { fingerprint(id.as_bytes()) }
 }
 

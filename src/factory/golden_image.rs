@@ -191,7 +191,7 @@ fn append_artifact(resource: &mut Value, source: &str, artifact: &str) {
     match properties.entry(key).or_insert_with(|| json!([])) {
         Value::Array(artifacts) => {
             let last = artifacts.last().and_then(|last| property(last, "artifactId")).and_then(Value::as_str).unwrap_or_default();
-            if !last.to_lowercase().contains(artifact) {
+            if !last.to_ascii_lowercase().contains(artifact) {
                 artifacts.push(json!({"artifactId": format!("[{id}]")}));
             }
         }

@@ -132,7 +132,7 @@ pub struct Backing {
 impl Backing {
     /// The ids, in lower case, of what an image stands on. A copy stands on the same.
     pub fn disks(&self) -> impl Iterator<Item = String> {
-        self.snapshot_id.iter().chain(&self.managed_image_id).map(|id| id.to_lowercase())
+        self.snapshot_id.iter().chain(&self.managed_image_id).map(|id| id.to_ascii_lowercase())
     }
 }
 
@@ -155,11 +155,11 @@ impl Lab {
         let mut in_use = BTreeMap::new();
         for vm in vms {
             let image = vm["properties"]["customImageId"].as_str();
-            in_use.extend(image.map(|image| (image.to_lowercase(), format!("virtual machine '{}'", text(vm, "name")))));
+            in_use.extend(image.map(|image| (image.to_ascii_lowercase(), format!("virtual machine '{}'", text(vm, "name")))));
         }
         for formula in formulas {
             let image = formula["properties"]["formulaContent"]["properties"]["customImageId"].as_str();
-            in_use.extend(image.map(|image| (image.to_lowercase(), format!("formula '{}'", text(formula, "name")))));
+            in_use.extend(image.map(|image| (image.to_ascii_lowercase(), format!("formula '{}'", text(formula, "name")))));
         }
         Self { id, location, images: images.iter().map(Image::read).collect(), vms: vms.iter().map(Vm::read).collect(), in_use }
     }
@@ -171,12 +171,12 @@ impl Lab {
 
     /// All images by name in lower case, for many look-ups.
     pub fn images_by_name(&self) -> HashMap<String, &Image> {
-        self.images.iter().map(|image| (image.name.to_lowercase(), image)).collect()
+        self.images.iter().map(|image| (image.name.to_ascii_lowercase(), image)).collect()
     }
 
     /// What uses an image.
     pub fn user_of(&self, image: &Image) -> Option<&str> {
-        self.in_use.get(&image.id.to_lowercase()).map(String::as_str)
+        self.in_use.get(&image.id.to_ascii_lowercase()).map(String::as_str)
     }
 }
 

@@ -55,7 +55,7 @@ pub fn list_gallery(inventory: &Inventory, gallery: &Gallery) -> Vec<Listed> {
     versions.sort_by(|(one_path, _, one), (other_path, _, other)| (one_path, other.number).cmp(&(other_path, one.number)));
     let entry = |(path, definition, version): (&ImagePath, &Definition, &Version)| Listed {
         version: Some(version_name(&definition.name, version.number)),
-        in_use_by: gallery.users.get(&version.image.id.to_lowercase()).cloned(),
+        in_use_by: gallery.users.get(&version.image.id.to_ascii_lowercase()).cloned(),
         ..listed(&inventory.factory, path, &version.image)
     };
     versions.into_iter().map(entry).collect()

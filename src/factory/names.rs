@@ -32,7 +32,7 @@ impl ImagePath {
             return None;
         }
         let text = segments.join("/");
-        let key = text.to_lowercase();
+        let key = text.to_ascii_lowercase();
         Some(Self { text, key })
     }
 
@@ -112,9 +112,9 @@ pub fn vm_names<'a>(paths: impl IntoIterator<Item = &'a ImagePath>, taken: &BTre
         let base = vm_base_name(path);
         let numbers = (0..1000).map(|step| (checksum(&path.key) + step) % 1000);
         let numbered = numbers.map(|number| format!("{}{number:03}", clip(&base, NUMBERED_LENGTH)));
-        let name = std::iter::once(vm_short_name(&base)).chain(numbered).find(|name| !used.contains(&name.to_lowercase()));
+        let name = std::iter::once(vm_short_name(&base)).chain(numbered).find(|name| !used.contains(&name.to_ascii_lowercase()));
         if let Some(name) = name {
-            used.insert(name.to_lowercase());
+            used.insert(name.to_ascii_lowercase());
             names.insert(path.clone(), name);
         }
     }
@@ -158,7 +158,7 @@ pub fn image_name(path: &ImagePath, date: Date, taken: &BTreeSet<String>) -> Str
     let dated = format!("{}-{}-{}-{}", image_base_name(path), month(date.month()), date.day(), date.year());
     let lettered = (1_u32..).map(|count| format!("{dated}{}", letters(count)));
     let mut candidates = std::iter::once(dated.clone()).chain(lettered);
-    candidates.find(|name| !taken.contains(&name.to_lowercase())).unwrap_or(dated)
+    candidates.find(|name| !taken.contains(&name.to_ascii_lowercase())).unwrap_or(dated)
 }
 
 fn month(month: Month) -> &'static str {
@@ -233,7 +233,7 @@ mod tests {
         let names = vm_names([&two, &one], &BTreeSet::new());
         assert_eq!(names[&one], "Datacenter");
         assert_eq!(names, vm_names([&one, &two], &BTreeSet::new()));
-        assert_ne!(names[&one].to_lowercase(), names[&two].to_lowercase());
+        assert_ne!(names[&one].to_ascii_lowercase(), names[&two].to_ascii_lowercase());
         let numbered = &vm_names([&one], &BTreeSet::from(["datacenter".to_owned()]))[&one];
         assert!(numbered.len() <= 15 && numbered.starts_with("Datacenter"), "{numbered}");
         assert!(numbered.ends_with(|c: char| c.is_ascii_digit()), "{numbered}");
@@ -257,7 +257,7 @@ mod tests {
         let names: Vec<_> = (0..28)
             .map(|_| {
                 let name = image_name(&path("a/b.json"), november_20(), &taken);
-                taken.insert(name.to_lowercase());
+                taken.insert(name.to_ascii_lowercase());
                 name
             })
             .collect();

@@ -133,7 +133,7 @@ async fn deployments_before(session: &Session<'_>, id: &ResourceId) -> Result<Op
     let Some(group) = found.resource_group_id else { return Ok(Some(HashMap::new())) };
     session.agent.info(&format!("The environment '{}' is there already: the template is deployed to it again.", id.name()));
     let deployments = session.list("list the environment's deployments", resources::list(&group)).await?;
-    let known = deployments.iter().map(Deployment::read).map(|deployment| (deployment.id.to_lowercase(), deployment.timestamp));
+    let known = deployments.iter().map(Deployment::read).map(|deployment| (deployment.id.to_ascii_lowercase(), deployment.timestamp));
     Ok(Some(known.collect()))
 }
 
@@ -145,7 +145,7 @@ async fn deployment_made(session: &Session<'_>, group: &str, before: &Timestamps
     let fresh = deployments
         .iter()
         .map(Deployment::read)
-        .filter(|deployment| before.get(&deployment.id.to_lowercase()).is_none_or(|timestamp| *timestamp != deployment.timestamp));
+        .filter(|deployment| before.get(&deployment.id.to_ascii_lowercase()).is_none_or(|timestamp| *timestamp != deployment.timestamp));
     Ok(fresh.max_by_key(|deployment| deployment.timestamp))
 }
 

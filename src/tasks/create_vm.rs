@@ -79,7 +79,7 @@ impl Before {
             return Ok(Self { machines: None });
         }
         let found = session.list("list the lab's virtual machines", virtual_machine::list(&session.lab)).await?;
-        let machines: HashSet<String> = found.iter().filter_map(|vm| Some(vm["id"].as_str()?.to_lowercase())).collect();
+        let machines: HashSet<String> = found.iter().filter_map(|vm| Some(vm["id"].as_str()?.to_ascii_lowercase())).collect();
         let before = Self { machines: Some(machines) };
         if let Ok(id) = session.lab.member_or_name(Kind::VirtualMachine, inputs.name())
             && before.origin(id.as_str()) == Origin::Before
@@ -93,7 +93,7 @@ impl Before {
     }
 
     fn origin(&self, id: &str) -> Origin {
-        self.machines.as_ref().map_or(Origin::Unknown, |machines| Origin::of(machines.contains(&id.to_lowercase())))
+        self.machines.as_ref().map_or(Origin::Unknown, |machines| Origin::of(machines.contains(&id.to_ascii_lowercase())))
     }
 }
 
@@ -166,9 +166,7 @@ async fn machines(client: &Client, deployment: &ResourceId) -> Result<Vec<String
         }
         level = below;
     }
-    found.sort_by_key(|id| id.to_lowercase());
-    found.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
-    Ok(found)
+    Ok(resources::distinct(found))
 }
 
 /// The virtual machine that the outputs speak of: the only one, else the one of the wanted name, else the first by name.

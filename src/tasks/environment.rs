@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::{
     error::{Error, Problems, about},
-    parameters::nearest,
     session::Session,
 };
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
         is_id,
     },
     resources::{self, Output},
+    template,
 };
 
 /// How an environment is addressed.
@@ -165,7 +165,7 @@ pub fn pick(input: &str, noun: &str, wanted: &str, items: &[Named]) -> Result<Re
         [] => {
             let known: Vec<&str> =
                 items.iter().flat_map(|item| [Some(item.name.as_str()), item.display_name.as_deref()]).flatten().collect();
-            let near = nearest(wanted, &known).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+            let near = template::nearest_name(wanted, known.into_iter()).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
             let names: Vec<String> = items.iter().map(names_of).collect();
             let there = if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) };
             Err(Error::refused(

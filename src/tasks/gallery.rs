@@ -225,7 +225,7 @@ async fn resolve_custom_image(session: &GallerySession<'_>, input: &str, id: &Re
         location: lab_body["location"].as_str().unwrap_or_default().to_owned(),
         os_type: vhd["osType"].as_str().map(str::to_owned),
         os_state: Some(if vhd["sysPrep"].as_bool().unwrap_or(false) { "Generalized" } else { "Specialized" }.to_owned()),
-        content: Some(id.to_string().to_lowercase()),
+        content: Some(id.to_string().to_ascii_lowercase()),
         ..Facts::default()
     };
     Ok(Resolved { source: Source::OsDisk(DiskSource::Vhd(uri.to_owned())), facts, vhd_account: Some(account) })

@@ -4,7 +4,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::overrides::Override;
-use crate::template::{Document, Parameter as Declaration, ParameterType as Kind, Template};
+use crate::template::{self, Document, Parameter as Declaration, ParameterType as Kind, Template};
 
 /// One value of a parameters file.
 #[derive(Clone, PartialEq)]
@@ -370,43 +370,13 @@ fn unknown(name: &str, origin: Origin, declarations: &[Declaration]) -> String {
     if names.is_empty() {
         return format!("{what}, which declares none");
     }
-    let suggestion = nearest(name, &names).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
+    let suggestion = template::nearest_name(name, names.iter().copied()).map_or(String::new(), |near| format!(" (did you mean '{near}'?)"));
     format!("{what}{suggestion}; it declares {}", listed(&names))
 }
 
 /// Names in quotes, separated by commas.
 pub fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
-}
-
-/// The name that was probably meant: the nearest one, when it is near.
-pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let wanted = name.to_lowercase();
-    names
-        .iter()
-        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), *candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// The number of letters to add, drop, replace or swap with their neighbour.
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut above = vec![0; right.len() + 1];
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for i in 0..left.len() {
-        let mut next = vec![i + 1; right.len() + 1];
-        for j in 0..right.len() {
-            let replaced = row[j] + usize::from(left[i] != right[j]);
-            next[j + 1] = replaced.min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && left[i] == right[j - 1] && left[i - 1] == right[j] {
-                next[j + 1] = next[j + 1].min(above[j - 1] + 1);
-            }
-        }
-        above = std::mem::replace(&mut row, next);
-    }
-    row[right.len()]
 }
 
 fn same(left: &str, right: &str) -> bool {
@@ -594,15 +564,5 @@ mod tests {
         ] {
             assert_eq!(parameters_file(&file), Err(vec![expected.to_owned()]));
         }
-    }
-
-    #[test]
-    fn the_nearest_name_is_suggested_only_when_it_is_near() {
-        let names = ["newVMName", "labName", "size"];
-        assert_eq!(nearest("newVmNam", &names), Some("newVMName"));
-        assert_eq!(nearest("labname", &names), Some("labName"));
-        assert_eq!(nearest("siez", &names), Some("size"));
-        assert_eq!(nearest("password", &names), None);
-        assert_eq!(nearest("x", &names), None);
     }
 }

@@ -315,9 +315,8 @@ impl<'a> Watch<'a> {
                 if progress.elapsed < self.usually { format!(", usually about {}", duration(self.usually)) } else { String::new() };
             self.agent.info(&format!("{}: {} ({}{usually})", capital(self.noun), progress.status, duration(progress.elapsed)));
         }
-        let percent = progress.percent.unwrap_or_else(|| 100.0 * progress.elapsed.as_secs_f64() / self.usually.as_secs_f64().max(1.0));
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 95")]
-        let percent = percent.clamp(0.0, 95.0) as u8;
+        let guessed = || u8::try_from(100 * progress.elapsed.as_secs() / self.usually.as_secs().max(1)).unwrap_or(u8::MAX);
+        let percent = progress.percent.unwrap_or_else(guessed).min(95);
         if said.percent != Some(percent) {
             said.percent = Some(percent);
             let text = format!("{}: {} of usually about {}", capital(self.noun), duration(progress.elapsed), duration(self.usually));
@@ -346,7 +345,7 @@ pub fn duration(span: Duration) -> String {
 /// The text with a capital in front, to begin a line with.
 pub fn capital(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+    characters.next().map_or(String::new(), |first| std::iter::once(first.to_ascii_uppercase()).chain(characters).collect())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
     evaluate::{Argument, Evaluator, Frame, Place},
     expression::{Text, classify},
     fault::{Fault, MAX_FINDINGS},
-    functions::{describe, member, nearest},
+    functions::{describe, member, merge_sort, nearest},
     link::needed_files,
     offline::Offline,
     path::{self, Trail},
@@ -118,9 +118,14 @@ pub fn check(document: &Document, context: &Context, options: &Options<'_>) -> C
     expressions::check(&template, &mut checked);
     let given = given(&template, options, &mut checked);
     values(&template, &given, context, options, &mut checked);
-    checked.errors.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
-    checked.warnings.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+    in_order(&mut checked.errors);
+    in_order(&mut checked.warnings);
     checked
+}
+
+/// As they stand in the files.
+fn in_order(findings: &mut Vec<Finding>) {
+    merge_sort(findings, &mut |a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
 }
 
 fn duplicates(template: &Template, checked: &mut Checked) {
@@ -264,11 +269,11 @@ fn values(template: &Arc<Template>, given: &Map<String, Value>, context: &Contex
         Err(fault) => return checked.error(fault.into_finding()),
     };
     for parameter in template.parameters.iter().filter(|parameter| parameter.schema.is_null()) {
-        known.insert(parameter.name.to_lowercase(), Argument::Unknown("its declaration is wrong".to_owned()));
+        known.insert(parameter.name.to_ascii_lowercase(), Argument::Unknown("its declaration is wrong".to_owned()));
     }
     // A value given and refused is not known, even where there is a default.
     for name in options.parameters.into_iter().flat_map(Map::keys).filter(|name| !given.contains_key(*name)) {
-        known.insert(name.to_lowercase(), Argument::Unknown("the given value is not valid".to_owned()));
+        known.insert(name.to_ascii_lowercase(), Argument::Unknown("the given value is not valid".to_owned()));
     }
     let (deployment, findings) = expand_partly(template, known, context);
     checked.refuse(findings);
@@ -325,7 +330,7 @@ fn resources(
     machines: &mut Vec<lab::LabVirtualMachine>,
     checked: &mut Checked,
 ) {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
     for (index, resource) in deployment.resources().iter().enumerate() {
         let template = &deployment.scope.template;
         if !resource.api_version.is_empty() && !api_version(&resource.api_version) {
@@ -336,7 +341,7 @@ fn resources(
             continue;
         }
         // The turns of a loop hardly differ in their faults: the first, the second and those that name lab VMs are looked at.
-        let turns = seen.entry(resource.path.as_str()).or_default();
+        let turns = seen.entry(resource.path.clone()).or_default();
         *turns += 1;
         if *turns > 2 && !resource.resource_type.eq_ignore_ascii_case(lab::VIRTUAL_MACHINES) {
             continue;

@@ -38,8 +38,7 @@ pub struct Template {
     pub(crate) parameter_index: HashMap<String, usize>,
     pub(crate) variables: Vec<Variable>,
     pub(crate) variable_index: HashMap<String, usize>,
-    /// By `namespace.name` in lower case.
-    pub(crate) functions: HashMap<String, UserFunction>,
+    pub(crate) functions: Vec<UserFunction>,
     expressions: Mutex<HashMap<String, Result<Arc<Expression>, SyntaxError>>>,
 }
 
@@ -186,7 +185,7 @@ impl Template {
             parameter_index: HashMap::new(),
             variables: Vec::new(),
             variable_index: HashMap::new(),
-            functions: HashMap::new(),
+            functions: Vec::new(),
             expressions: Mutex::default(),
         };
         let mut findings = Vec::new();
@@ -205,7 +204,7 @@ impl Template {
 
     /// The parameter of a name, whatever its casing.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
-        self.parameter_index.get(&name.to_lowercase()).map(|index| &self.parameters[*index])
+        self.parameter_index.get(&name.to_ascii_lowercase()).map(|index| &self.parameters[*index])
     }
 
     /// The template's JSON.
@@ -227,6 +226,11 @@ impl Template {
     pub(crate) fn extensions(&self) -> impl Iterator<Item = &str> {
         let sections = ["extensions", "imports"].into_iter().filter_map(|name| self.section(name).and_then(Value::as_object));
         sections.flat_map(|section| section.keys().map(String::as_str))
+    }
+
+    /// The template's own function of a name, `namespace.name` whatever its casing.
+    pub(crate) fn function(&self, name: &str) -> Option<&UserFunction> {
+        self.functions.iter().find(|function| function.name.eq_ignore_ascii_case(name))
     }
 
     /// The JSON path of something in the template.
@@ -284,7 +288,7 @@ impl Template {
 
     fn declare_parameter(&mut self, parameter: Parameter, findings: &mut Vec<Finding>) {
         let (name, path) = (&parameter.name, &parameter.path);
-        if self.parameter_index.insert(name.to_lowercase(), self.parameters.len()).is_some() {
+        if self.parameter_index.insert(name.to_ascii_lowercase(), self.parameters.len()).is_some() {
             findings.push(self.finding(path, format!("the parameter '{name}' is declared twice, names differ by more than casing")));
         }
         self.parameters.push(parameter);
@@ -321,7 +325,7 @@ impl Template {
     }
 
     fn declare_variable(&mut self, name: &str, value: Value, looped: bool, path: String, findings: &mut Vec<Finding>) {
-        if self.variable_index.insert(name.to_lowercase(), self.variables.len()).is_some() {
+        if self.variable_index.insert(name.to_ascii_lowercase(), self.variables.len()).is_some() {
             findings.push(self.finding(&path, format!("the variable '{name}' is declared twice, names differ by more than casing")));
         }
         self.variables.push(Variable { name: name.to_owned(), value, looped, path });
@@ -351,7 +355,8 @@ impl Template {
                 let parameters = member(declared, "parameters").and_then(Value::as_array).into_iter().flatten();
                 let parameters = parameters.filter_map(|p| member(p, "name").and_then(Value::as_str).map(str::to_owned)).collect();
                 let function = UserFunction { name: format!("{namespace}.{name}"), parameters, output: output.clone(), path };
-                self.functions.insert(function.name.to_lowercase(), function);
+                self.functions.retain(|known| !known.name.eq_ignore_ascii_case(&function.name));
+                self.functions.push(function);
             }
         }
     }

@@ -82,11 +82,11 @@ impl Index {
 
     /// The resources of a loop or symbolic name.
     pub(crate) fn group(&self, name: &str) -> &[usize] {
-        self.groups.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)
+        self.groups.get(&name.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn is_loop(&self, name: &str) -> bool {
-        self.looped.contains(&name.to_lowercase())
+        self.looped.contains(&name.to_ascii_lowercase())
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {
@@ -95,7 +95,7 @@ impl Index {
     }
 
     fn all(&self, text: &str) -> Option<&[usize]> {
-        let key = text.trim_end_matches('/').to_lowercase();
+        let key = text.trim_end_matches('/').to_ascii_lowercase();
         if let Some(found) = self.groups.get(&key) {
             return Some(found);
         }
@@ -107,21 +107,21 @@ impl Index {
 
     fn add(&mut self, resource: Resource, loop_name: Option<&str>) -> bool {
         let at = self.resources.len();
-        let id = resource.id.to_lowercase();
+        let id = resource.id.to_ascii_lowercase();
         let first = self.ids.insert(id.clone(), at).is_none();
         if let Some((_, relative)) = id.split_once("/providers/") {
             self.ids.entry(relative.to_owned()).or_insert(at);
         }
-        self.ids.entry(format!("{}/{}", resource.resource_type, resource.name).to_lowercase()).or_insert(at);
-        self.names.entry(resource.name.to_lowercase()).or_default().push(at);
+        self.ids.entry(format!("{}/{}", resource.resource_type, resource.name).to_ascii_lowercase()).or_insert(at);
+        self.names.entry(resource.name.to_ascii_lowercase()).or_default().push(at);
         if let Some(name) = loop_name {
-            self.groups.entry(name.to_lowercase()).or_default().push(at);
-            self.looped.insert(name.to_lowercase());
+            self.groups.entry(name.to_ascii_lowercase()).or_default().push(at);
+            self.looped.insert(name.to_ascii_lowercase());
         }
         if let Some(name) = resource.symbolic_name.as_deref().filter(|name| !loop_name.is_some_and(|l| l.eq_ignore_ascii_case(name))) {
-            self.groups.entry(name.to_lowercase()).or_default().push(at);
+            self.groups.entry(name.to_ascii_lowercase()).or_default().push(at);
             if loop_name.is_some() {
-                self.looped.insert(name.to_lowercase());
+                self.looped.insert(name.to_ascii_lowercase());
             }
         }
         self.resources.push(resource);
@@ -193,7 +193,7 @@ pub(crate) fn arguments(parameters: &Map<String, Value>, runtime: &dyn Runtime) 
             (Some(value), _) => Argument::Value(value.clone()),
             (None, Some(reference)) => secret(name, reference, runtime)?,
         };
-        given.insert(name.to_lowercase(), argument);
+        given.insert(name.to_ascii_lowercase(), argument);
     }
     Ok(given)
 }
@@ -422,10 +422,12 @@ impl Deployment {
         let scope = if inner {
             let mut findings = template.check_parameters(&parameters);
             findings.retain(|finding| {
-                !given.iter().any(|(name, argument)| !matches!(argument, Argument::Value(_)) && finding.path.to_lowercase().contains(name))
+                !given
+                    .iter()
+                    .any(|(name, argument)| !matches!(argument, Argument::Value(_)) && finding.path.to_ascii_lowercase().contains(name))
             });
             let missing = template.missing_parameters(&parameters).into_iter();
-            let missing = missing.filter(|parameter| !given.contains_key(&parameter.name.to_lowercase()));
+            let missing = missing.filter(|parameter| !given.contains_key(&parameter.name.to_ascii_lowercase()));
             findings.extend(missing.map(|parameter| {
                 let message = format!("the value for the template parameter '{}' is not provided", parameter.name);
                 self.scope.template.finding(&path, message)
@@ -502,7 +504,7 @@ impl Deployment {
                         Some(expression) => Argument::Later(expression.to_owned()),
                         None => Argument::Unknown(fault.into_finding().message),
                     };
-                    given.insert(name.to_lowercase(), argument);
+                    given.insert(name.to_ascii_lowercase(), argument);
                 }
                 Err(fault) => return Err(fault),
             }

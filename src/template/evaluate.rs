@@ -258,7 +258,7 @@ impl<'f> Frame<'f> {
         else {
             return None;
         };
-        match self.scope.arguments.get(&name.to_lowercase()) {
+        match self.scope.arguments.get(&name.to_ascii_lowercase()) {
             Some(Argument::Later(expression)) => Some(expression),
             _ => None,
         }
@@ -330,12 +330,11 @@ impl<'f> Frame<'f> {
     }
 
     fn user_function(&self, namespace: &str, call: &Call) -> Evaluated<'f> {
-        let key = format!("{namespace}.{}", call.name).to_lowercase();
+        let name = format!("{namespace}.{}", call.name);
         let template = &self.scope.template;
-        let Some(function) = template.functions.get(&key) else {
-            let known = template.functions.values().map(|f| f.name.as_str());
-            let hint = super::functions::nearest(&format!("{namespace}.{}", call.name), known);
-            return Err(Fault::new(format!("the template has no function '{namespace}.{}'{hint}", call.name)));
+        let Some(function) = template.function(&name) else {
+            let hint = super::functions::nearest(&name, template.functions.iter().map(|f| f.name.as_str()));
+            return Err(Fault::new(format!("the template has no function '{name}'{hint}")));
         };
         if call.arguments.len() != function.parameters.len() {
             return Err(Fault::new(format!(
@@ -348,7 +347,7 @@ impl<'f> Frame<'f> {
         let mut values = HashMap::new();
         for (parameter, value) in function.parameters.iter().zip(self.arguments(call)?) {
             self.charge(weight(&value))?;
-            values.insert(parameter.to_lowercase(), value.into_owned());
+            values.insert(parameter.to_ascii_lowercase(), value.into_owned());
         }
         let frame = Frame { place: Place::Function, turns: &[], bound: None, function: Some(&values), ..*self };
         let path = path::join(&function.path, "output");
@@ -358,7 +357,7 @@ impl<'f> Frame<'f> {
 
     /// `parameters('name')`.
     pub(crate) fn parameter(&self, name: &str) -> Evaluated<'f> {
-        let key = name.to_lowercase();
+        let key = name.to_ascii_lowercase();
         if let Some(function) = self.function {
             return match function.get(&key) {
                 Some(value) => {
@@ -403,7 +402,7 @@ impl<'f> Frame<'f> {
             return Err(Fault::new("a parameter's default value cannot read variables"));
         }
         let template = &self.scope.template;
-        let Some(&index) = template.variable_index.get(&name.to_lowercase()) else {
+        let Some(&index) = template.variable_index.get(&name.to_ascii_lowercase()) else {
             let hint = super::functions::nearest(name, template.variables.iter().map(|v| v.name.as_str()));
             return Err(Fault::new(format!("the template variable '{name}' is not found{hint}")));
         };

@@ -22,6 +22,7 @@ use super::{
     expression::Call,
 };
 
+pub(crate) use lambda::merge_sort;
 pub(crate) use resource::{implied, member, resource_id};
 pub(crate) use string::resolve as resolve_uri;
 
@@ -225,14 +226,19 @@ pub(crate) fn signature(function: &Function, given: usize) -> String {
 
 /// `, did you mean 'x'?` when there is a name that differs by a slip.
 pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    let wanted = name.to_lowercase();
+    nearest_name(name, known).map_or_else(String::new, |candidate| format!(", did you mean '{candidate}'?"))
+}
+
+/// The name that was probably meant: the nearest one, when it is near.
+pub fn nearest_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let wanted = name.to_ascii_lowercase();
     let length = wanted.chars().count();
     let limit = (length / 3).clamp(1, 3.max(length / 4));
     known
-        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
+        .map(|candidate| (distance(&wanted, &candidate.to_ascii_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, candidate)| format!(", did you mean '{candidate}'?"))
+        .map(|(_, candidate)| candidate)
 }
 
 /// How many letters must be put in, left out, replaced or swapped.

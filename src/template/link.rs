@@ -296,7 +296,6 @@ fn give_address(value: &mut Value, address: &str) {
             {
                 let mut places = Vec::new();
                 parsed.each(&mut |part| places.extend(part.template_address()));
-                places.sort_unstable();
                 // From the end, so that the offsets before stay right.
                 for (start, last) in places.into_iter().rev() {
                     let characters: Vec<char> = text.chars().collect();

@@ -87,7 +87,7 @@ struct Known<'k> {
 
 impl Runtime for Known<'_> {
     fn resource(&self, id: &str, api_version: Option<&str>) -> Result<Option<Value>, String> {
-        match self.deployments.borrow().get(&id.to_lowercase()) {
+        match self.deployments.borrow().get(&id.to_ascii_lowercase()) {
             Some(deployment) => Ok(Some(deployment.clone())),
             None => self.runtime.resource(id, api_version),
         }
@@ -184,7 +184,7 @@ impl Walk<'_> {
             "properties": {"provisioningState": "Succeeded", "mode": nested.context.mode.name(), "parameters": nested.parameters, "outputs": outputs},
         });
         if !partly {
-            self.known.deployments.borrow_mut().insert(resource.id.to_lowercase(), state);
+            self.known.deployments.borrow_mut().insert(resource.id.to_ascii_lowercase(), state);
         }
         Ok(resources)
     }

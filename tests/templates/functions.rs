@@ -426,6 +426,16 @@ fn scope_and_resource_functions() {
 }
 
 #[test]
+fn the_nearest_name_is_suggested_only_when_it_is_near() {
+    let names = ["newVMName", "labName", "size"];
+    for (name, near) in
+        [("newVmNam", Some("newVMName")), ("labname", Some("labName")), ("siez", Some("size")), ("password", None), ("x", None)]
+    {
+        assert_eq!(dtl::template::nearest_name(name, names.into_iter()), near, "{name}");
+    }
+}
+
+#[test]
 fn every_function_is_described() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/templates.md")).expect("the page");
     let missing: Vec<_> = dtl::template::function_names().filter(|name| !page.contains(&format!("`{name}`"))).collect();

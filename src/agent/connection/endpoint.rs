@@ -95,16 +95,16 @@ impl<'a> Endpoint<'a> {
 
     /// A parameter of the authorization, by its own variable or from the JSON form.
     fn parameter(&self, key: &str) -> Option<String> {
-        let variable = format!("ENDPOINT_AUTH_PARAMETER_{}_{}", self.id, key.to_uppercase());
+        let variable = format!("ENDPOINT_AUTH_PARAMETER_{}_{}", self.id, key.to_ascii_uppercase());
         let value = self.agent.vault.get(&variable).map(str::to_owned);
-        value.or_else(|| self.parameters.get(&key.to_uppercase()).cloned())
+        value.or_else(|| self.parameters.get(&key.to_ascii_uppercase()).cloned())
     }
 
     /// A data value, by its own variable or from the JSON form.
     fn data(&self, key: &str) -> Option<String> {
-        let variable = format!("ENDPOINT_DATA_{}_{}", self.id, key.to_uppercase());
+        let variable = format!("ENDPOINT_DATA_{}_{}", self.id, key.to_ascii_uppercase());
         let value = self.agent.host.variable(&variable).filter(|value| !value.trim().is_empty());
-        value.or_else(|| self.data.get(&key.to_uppercase()).cloned())
+        value.or_else(|| self.data.get(&key.to_ascii_uppercase()).cloned())
     }
 
     /// The scheme; absent means a service principal.
@@ -183,6 +183,6 @@ impl<'a> Endpoint<'a> {
 /// The texts of a JSON object by their upper-cased names, without the empty ones.
 fn texts(object: &Value) -> HashMap<String, String> {
     let members = object.as_object().into_iter().flatten();
-    let texts = members.filter_map(|(name, value)| Some((name.to_uppercase(), value.as_str()?.to_owned())));
+    let texts = members.filter_map(|(name, value)| Some((name.to_ascii_uppercase(), value.as_str()?.to_owned())));
     texts.filter(|(_, value)| !value.trim().is_empty()).collect()
 }

@@ -97,7 +97,7 @@ async fn a_put_ends_with_the_resource_itself() {
     let observe = |progress: &Progress| seen.lock().unwrap().push((progress.status.clone(), progress.percent));
     let made = client.wait(&operation, Wait { deadline: Duration::from_mins(1), observe: &observe }).await.unwrap();
     assert_eq!(made, state("Succeeded"));
-    assert_eq!(seen.into_inner().unwrap(), [("Running".into(), Some(40.0)), ("Succeeded".into(), None)]);
+    assert_eq!(seen.into_inner().unwrap(), [("Running".into(), Some(40)), ("Succeeded".into(), None)]);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl ManagedIdentity {
     }
 
     fn read_key(&self, path: &str) -> Result<String, String> {
-        let normal = path.to_lowercase();
+        let normal = path.to_ascii_lowercase();
         let is_own =
             ARC_FOLDERS.iter().any(|folder| if folder.starts_with('/') { normal.starts_with(folder) } else { normal.contains(folder) });
         if !is_own || normal.contains("..") || normal.rsplit_once('.').is_none_or(|(_, extension)| extension != "key") {

@@ -26,7 +26,8 @@ pub async fn read(client: &Client, gate: &Semaphore, id: ResourceId, inventory: 
         Err(error) => return Gallery { problem: Some(in_words(&error)), ..gallery },
     };
     let labs: Vec<&Lab> = inventory.receivers.iter().filter_map(|target| target.lab.as_ref().ok()).collect();
-    let views = labs.iter().map(|lab| async { (lab.id.to_string().to_lowercase(), view(client, gate, lab, &gallery.id, factory).await) });
+    let views =
+        labs.iter().map(|lab| async { (lab.id.to_string().to_ascii_lowercase(), view(client, gate, lab, &gallery.id, factory).await) });
     gallery.labs = join_all(views).await.into_iter().collect();
     let Some((location, definitions)) = found else { return gallery };
     gallery.location = Some(location);
@@ -88,7 +89,7 @@ async fn try_view(client: &Client, gate: &Semaphore, lab: &Lab, gallery: &Resour
     if let Ok(id) = lab.id.child("sharedgalleries", &shared.name) {
         let images = list(client, gate, shared_gallery::list_images(&id)).await?;
         let images = images.iter().map(SharedImage::read).filter(|image| image.is_enabled);
-        view.enabled = images.map(|image| image.definition.to_lowercase()).collect();
+        view.enabled = images.map(|image| image.definition.to_ascii_lowercase()).collect();
     }
     let request = Request::get(format!("{}/formulas", lab.id.path()), shared_gallery::API_VERSION);
     view.formulas = list(client, gate, request).await?.iter().filter_map(|formula| uses(formula, &shared.name)).collect();
@@ -101,7 +102,7 @@ async fn try_view(client: &Client, gate: &Semaphore, lab: &Lab, gallery: &Resour
 /// What a formula uses of a shared gallery.
 fn uses(formula: &Value, gallery: &str) -> Option<Formula> {
     let content = &formula["properties"]["formulaContent"]["properties"];
-    let id = content["sharedImageId"].as_str()?.to_lowercase();
+    let id = content["sharedImageId"].as_str()?.to_ascii_lowercase();
     let (above, definition) = id.split_once("/sharedimages/")?;
     if !above.rsplit('/').next()?.eq_ignore_ascii_case(gallery) {
         return None;
@@ -123,8 +124,8 @@ fn is_pinned(machines: &[Value], id: &str) -> bool {
 /// Finds the virtual machines and scale sets that use a version, in every subscription that the factory knows of.
 async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, inventory: &Inventory) {
     let receivers =
-        inventory.receivers.iter().filter_map(|target| Some(target.id.parse::<ResourceId>().ok()?.subscription_id().to_lowercase()));
-    let own = [gallery.id.subscription_id().to_lowercase(), inventory.factory.id.subscription_id().to_lowercase()];
+        inventory.receivers.iter().filter_map(|target| Some(target.id.parse::<ResourceId>().ok()?.subscription_id().to_ascii_lowercase()));
+    let own = [gallery.id.subscription_id().to_ascii_lowercase(), inventory.factory.id.subscription_id().to_ascii_lowercase()];
     let subscriptions: BTreeSet<String> = receivers.chain(own).collect();
     let requests = subscriptions.iter().flat_map(|subscription| {
         ["virtualMachines", "virtualMachineScaleSets"].map(|kind| {
@@ -143,13 +144,13 @@ async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, in
     }
     let used: Vec<(String, String)> = gallery
         .own_versions()
-        .filter_map(|(_, version)| Some((version.image.id.to_lowercase(), users(&version.image.id, &machines).into_iter().next()?)))
+        .filter_map(|(_, version)| Some((version.image.id.to_ascii_lowercase(), users(&version.image.id, &machines).into_iter().next()?)))
         .collect();
     let definitions = gallery.definitions.iter().filter(|definition| definition.image_path.is_some());
     let by_definition: Vec<(String, String)> = definitions
         .filter_map(|definition| {
             let id = format!("{}/images/{}", gallery.id, definition.name);
-            Some((id.to_lowercase(), users(&id, &machines).into_iter().find(|user| !is_pinned(&machines, user))?))
+            Some((id.to_ascii_lowercase(), users(&id, &machines).into_iter().find(|user| !is_pinned(&machines, user))?))
         })
         .collect();
     gallery.users.extend(used);

@@ -19,15 +19,16 @@ const COMPUTE_VERSION: ApiVersion = ApiVersion("2023-04-02");
 /// Reads the factory's lab and the receiving labs. A receiving lab that cannot be read is said to be so; the others go on.
 pub async fn read(client: &Client, gate: &Semaphore, factory: &ResourceId, receivers: &[Receiver]) -> Result<Inventory, Error> {
     let own = read_factory(client, gate, factory);
-    let mut subscriptions: Vec<String> = receivers.iter().map(|receiver| receiver.subscription_id.to_lowercase()).collect();
+    let mut subscriptions: Vec<String> = receivers.iter().map(|receiver| receiver.subscription_id.to_ascii_lowercase()).collect();
     subscriptions.sort();
     subscriptions.dedup();
     let lists = join_all(subscriptions.iter().map(|id| list_labs(client, gate, id)));
     let (own, lists) = futures::future::join(own, lists).await;
     let own = own?;
     let lists: BTreeMap<_, _> = subscriptions.iter().cloned().zip(lists).collect();
-    let targets =
-        receivers.iter().map(|receiver| read_receiver(client, gate, &own, receiver, lists.get(&receiver.subscription_id.to_lowercase())));
+    let targets = receivers
+        .iter()
+        .map(|receiver| read_receiver(client, gate, &own, receiver, lists.get(&receiver.subscription_id.to_ascii_lowercase())));
     let receivers = join_all(targets).await;
     Ok(Inventory { factory: own, receivers, gallery: None })
 }

@@ -60,7 +60,7 @@ fn version_after(gallery: &Gallery, path: &ImagePath, now: OffsetDateTime) -> St
 
 /// The names of the versions' images, in lower case.
 pub(super) fn image_names(inventory: &Inventory) -> impl Iterator<Item = String> {
-    inventory.gallery.iter().flat_map(|gallery| gallery.own_versions().map(|(_, version)| version.image.name.to_lowercase()))
+    inventory.gallery.iter().flat_map(|gallery| gallery.own_versions().map(|(_, version)| version.image.name.to_ascii_lowercase()))
 }
 
 /// The version of a golden image that this run has made, whole or still under way.
@@ -150,7 +150,7 @@ fn disallow(plan: &mut Plan, configuration: &Configuration, inventory: &Inventor
             continue;
         }
         let mut kept = view.enabled.len();
-        for definition in gallery.definitions.iter().filter(|definition| view.enabled.contains(&definition.name.to_lowercase())) {
+        for definition in gallery.definitions.iter().filter(|definition| view.enabled.contains(&definition.name.to_ascii_lowercase())) {
             let Some(path) = &definition.image_path else { continue };
             let gone = configuration.image(path).is_none();
             if !gone && receiver.lists(path) {
@@ -169,7 +169,7 @@ fn disallow(plan: &mut Plan, configuration: &Configuration, inventory: &Inventor
             if detach {
                 reason.push_str(", and offers no other image of the gallery: it is detached");
             }
-            disallowed.insert((target.id.to_lowercase(), definition.name.to_lowercase()));
+            disallowed.insert((target.id.to_ascii_lowercase(), definition.name.to_ascii_lowercase()));
             plan.retire.push(Retire {
                 image: definition.name.clone(),
                 lab: target.id.clone(),
@@ -193,7 +193,7 @@ fn holds(
 ) -> BTreeMap<String, String> {
     let mut holds: BTreeMap<String, String> = BTreeMap::new();
     let mut hold = |version: &Version, reason: String| {
-        holds.entry(version.image.id.to_lowercase()).or_insert(reason);
+        holds.entry(version.image.id.to_ascii_lowercase()).or_insert(reason);
     };
     let unread: Vec<&Receiver> = configuration
         .labs
@@ -212,7 +212,7 @@ fn holds(
             if let Some(until) = version.blocked_until.filter(|until| *until > now) {
                 hold(version, format!("its deletion is blocked until {}", until.date()));
             }
-            if let Some(user) = gallery.users.get(&version.image.id.to_lowercase()) {
+            if let Some(user) = gallery.users.get(&version.image.id.to_ascii_lowercase()) {
                 hold(version, format!("{user} uses it"));
             }
             if let Some(unknown) = gallery.unknown_users.first() {
@@ -233,13 +233,13 @@ fn holds(
                     hold(version, format!("formula '{}' of lab '{lab_name}' uses it", formula.name));
                 }
             }
-            let is_withdrawn = !view.allows_all && disallowed.contains(&(lab.clone(), definition.name.to_lowercase()));
+            let is_withdrawn = !view.allows_all && disallowed.contains(&(lab.clone(), definition.name.to_ascii_lowercase()));
             let is_offered = view.offers(&definition.name) && !is_withdrawn;
             if let Some(version) = newest.filter(|_| is_offered) {
                 hold(version, format!("it is the latest that lab '{lab_name}' offers"));
             }
         }
-        let user = gallery.users.get(&format!("{}/images/{}", gallery.id, definition.name).to_lowercase());
+        let user = gallery.users.get(&format!("{}/images/{}", gallery.id, definition.name).to_ascii_lowercase());
         if let (Some(version), Some(user)) = (newest, user) {
             hold(version, format!("{user} uses the latest, which it is"));
         }
@@ -277,7 +277,7 @@ fn retire_versions(
     for ((definition, version), verdict) in versions.iter().zip(verdicts(&lab, options.retention, exists)) {
         let named = Some(version_name(&definition.name, version.number));
         let image = version.image.name.clone();
-        let kept = match (verdict, holds.get(&version.image.id.to_lowercase()), &version.image.tags.image_path) {
+        let kept = match (verdict, holds.get(&version.image.id.to_ascii_lowercase()), &version.image.tags.image_path) {
             (Verdict::Retired(reason), None, Some(path)) => {
                 deleted += 1;
                 plan.retire.push(Retire {
@@ -335,10 +335,10 @@ fn retire_definitions(
             plan.retire.iter().any(|item| matches!(&item.target, Target::Version { id } if id.eq_ignore_ascii_case(&version.image.id)))
         };
         let is_offered = gallery.labs.iter().any(|(lab, view)| {
-            let name = definition.name.to_lowercase();
+            let name = definition.name.to_ascii_lowercase();
             view.enabled.contains(&name) && !disallowed.contains(&(lab.clone(), name))
         });
-        let is_used = gallery.users.contains_key(&format!("{}/images/{}", gallery.id, definition.name).to_lowercase());
+        let is_used = gallery.users.contains_key(&format!("{}/images/{}", gallery.id, definition.name).to_ascii_lowercase());
         if definition.versions.iter().all(goes) && !is_offered && !is_used {
             plan.retire.push(Retire {
                 image: definition.name.clone(),

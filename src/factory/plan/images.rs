@@ -27,7 +27,7 @@ pub(super) fn plan_images(
 ) {
     let factory = &inventory.factory;
     let vm_names = vm_names(configuration.images.iter().map(|image| &image.path), &names_of_others(configuration, factory));
-    let in_labs = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_lowercase()));
+    let in_labs = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_ascii_lowercase()));
     let taken: BTreeSet<_> = in_labs.chain(gallery::image_names(inventory)).collect();
     for image in configuration.images.iter().filter(|image| paths.contains(&image.path)) {
         if !matches!(options.scope, Scope::Run | Scope::Build | Scope::Capture) {
@@ -78,7 +78,7 @@ pub(super) fn plan_images(
 /// The names (in lower case) of the lab's virtual machines that do not make room for the factory's own.
 fn names_of_others(configuration: &Configuration, factory: &Lab) -> BTreeSet<String> {
     let is_replaceable = |vm: &&Vm| !vm.tags.ignored && vm.tags.image_path.as_ref().is_some_and(|path| configuration.image(path).is_some());
-    factory.vms.iter().filter(|vm| !is_replaceable(vm)).map(|vm| vm.name.to_lowercase()).collect()
+    factory.vms.iter().filter(|vm| !is_replaceable(vm)).map(|vm| vm.name.to_ascii_lowercase()).collect()
 }
 
 /// An image that copies are made of.
@@ -140,7 +140,7 @@ pub(super) fn plan_distribution(
             let image = &source.image;
             match &source.version {
                 Some(version) => gallery::distribute(plan, inventory, target, path, image, version),
-                None => distribute(plan, inventory, target, there.get(&image.to_lowercase()).copied(), path, image),
+                None => distribute(plan, inventory, target, there.get(&image.to_ascii_lowercase()).copied(), path, image),
             }
         }
         if options.scope == Scope::Distribute {

@@ -75,7 +75,7 @@ fn with_copies_in_use(plan: &Plan, configuration: &Configuration, inventory: &In
             Some(format!("lab '{}', which could not be read, may hold a copy and", lab.lab_name))
         });
         if let Some(user) = user {
-            factory.in_use.entry(image.id.to_lowercase()).or_insert(user);
+            factory.in_use.entry(image.id.to_ascii_lowercase()).or_insert(user);
         }
     }
     factory
@@ -127,7 +127,7 @@ fn with_arrivals(plan: &Plan, lab: &Lab, is_factory: bool, now: OffsetDateTime) 
     let copied = plan.distribute.iter().filter(|copy| copy.version.is_none() && lab.id.as_str().eq_ignore_ascii_case(&copy.lab));
     let arrivals = captured.chain(copied.map(|copy| (&copy.image, &copy.image_path)));
     let there = lab.images_by_name();
-    let arrivals = arrivals.filter(|(name, _)| !there.contains_key(&name.to_lowercase())).map(|(name, path)| Image {
+    let arrivals = arrivals.filter(|(name, _)| !there.contains_key(&name.to_ascii_lowercase())).map(|(name, path)| Image {
         name: name.clone(),
         id: format!("{}/customimages/{name}", lab.id),
         tags: Tags { image_path: Some(path.clone()), ..Tags::default() },

@@ -76,7 +76,7 @@ fn a_later_run_retires_what_it_replaces_and_tells_why_the_rest_stays() {
     one.images[1].tags.image_path = None;
     let mut two = lab("two");
     two.images.push(image("two", "in use", r"Win2016\Datacenter.json", 7));
-    two.in_use.insert(two.images[0].id.to_lowercase(), "formula 'web'".into());
+    two.in_use.insert(two.images[0].id.to_ascii_lowercase(), "formula 'web'".into());
     let plan = plan(&configuration(), &inventory(factory, vec![one, two]), &options(Scope::Run), NOW);
     insta::assert_json_snapshot!(plan);
 }
@@ -210,14 +210,14 @@ fn the_factorys_image_stays_while_a_copy_stands_on_its_disk() {
     let path = "Win2016/Datacenter.json";
     let on_disk = |lab: &str, age: i64| {
         let mut image = image(lab, &format!("image{age}"), path, age);
-        image.backing.managed_image_id = Some(format!("/disks/{age}").to_uppercase());
+        image.backing.managed_image_id = Some(format!("/disks/{age}").to_ascii_uppercase());
         image
     };
     let mut factory = lab("factory");
     factory.images = (1..=4).map(|age| on_disk("factory", age)).collect();
     let mut two = lab("two");
     two.images = vec![on_disk("two", 1), on_disk("two", 3)];
-    two.in_use.insert(two.images[1].id.to_lowercase(), "virtual machine 'web'".into());
+    two.in_use.insert(two.images[1].id.to_ascii_lowercase(), "virtual machine 'web'".into());
     let retired = |two: Result<Lab, String>| {
         let mut inventory = inventory(factory.clone(), vec![lab("one"), lab("two")]);
         inventory.receivers[1].lab = two;

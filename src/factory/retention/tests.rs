@@ -27,7 +27,7 @@ fn lab(images: Vec<Image>) -> Lab {
 }
 
 fn listing(path: &ImagePath) -> Listing {
-    match path.as_str().to_lowercase().as_str() {
+    match path.as_str().to_ascii_lowercase().as_str() {
         "gone.json" => Listing::Gone,
         "other/unlisted.json" => Listing::Unlisted,
         _ => Listing::Listed,
@@ -61,7 +61,7 @@ fn a_failed_image_never_pushes_out_a_good_one() {
 #[test]
 fn an_image_in_use_stays_besides_the_n() {
     let mut lab = lab((0..4).map(|index| image(index, Some(PATHS[0]), Some(i64::try_from(index).unwrap()))).collect());
-    lab.in_use.insert(lab.images[2].id.to_lowercase(), "formula 'web'".into());
+    lab.in_use.insert(lab.images[2].id.to_ascii_lowercase(), "formula 'web'".into());
     assert_eq!(retired(&lab, 1), ["image1", "image3"]);
 }
 
@@ -81,7 +81,7 @@ fn what_is_not_the_factorys_stays_and_so_does_what_is_ignored() {
 /// The rules once more, as sentences about one image, written without the code above: may this image go?
 fn may_go(lab: &Lab, index: usize, retention: u32) -> bool {
     let image = &lab.images[index];
-    let Some(path) = image.tags.image_path.as_ref().map(|path| path.as_str().to_lowercase().replace('\\', "/")) else { return false };
+    let Some(path) = image.tags.image_path.as_ref().map(|path| path.as_str().to_ascii_lowercase().replace('\\', "/")) else { return false };
     let is_used = lab.in_use.keys().any(|id| id.eq_ignore_ascii_case(&image.id));
     if image.tags.ignored || is_used || image.state == State::Changing {
         return false;
@@ -104,7 +104,7 @@ prop_compose! {
         state in prop_oneof![6 => Just(State::Succeeded), 2 => Just(State::Failed), 1 => Just(State::Changing)],
         age in prop::option::weighted(0.9, 0_i64..12),
     ) -> Image {
-        let text = path.map(|(path, scripts)| if scripts { PATHS[path].replace('/', "\\").to_uppercase() } else { PATHS[path].to_owned() });
+        let text = path.map(|(path, scripts)| if scripts { PATHS[path].replace('/', "\\").to_ascii_uppercase() } else { PATHS[path].to_owned() });
         let mut image = image(index, text.as_deref(), age);
         image.tags.ignored = ignored;
         image.state = state;
@@ -118,7 +118,7 @@ fn any_lab() -> impl Strategy<Value = Lab> {
         (images, prop::collection::vec(any::<prop::sample::Index>(), 0..3)).prop_map(|(images, used)| {
             let mut lab = lab(images);
             for index in used.iter().filter(|_| !lab.images.is_empty()) {
-                let id = index.get(&lab.images).id.to_lowercase();
+                let id = index.get(&lab.images).id.to_ascii_lowercase();
                 lab.in_use.insert(id, "virtual machine 'vm'".into());
             }
             lab

@@ -245,7 +245,7 @@ fn told(vm: &VirtualMachine, is_meant: impl Fn(ArtifactState) -> bool) -> Vec<St
     meant
         .map(|artifact| {
             let message = artifact.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            format!("artifact '{}' {}{message}", artifact.title, artifact.status.to_lowercase())
+            format!("artifact '{}' {}{message}", artifact.title, artifact.status.to_ascii_lowercase())
         })
         .collect()
 }

@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::Value;
-
 use crate::{
     agent::Agent,
     devtestlab::{
@@ -16,7 +14,7 @@ use crate::{
         parameters::{Origin, Parameters, Supplied},
         session::{CommonInputs, Session, common_inputs},
     },
-    template::{self, Context, Template},
+    template::{self, Context, Image, LabVirtualMachine, OsType, Template},
 };
 
 /// All inputs of the task's own.
@@ -103,9 +101,12 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
         let context = deployment::context(agent, lab.id().subscription_id(), lab.id().resource_group());
         merged = deployment::merge(&mut problems, file, given, &supplied(name, lab));
         let machine = merged.as_ref().and_then(|parameters| machine(&file.template, parameters, &context));
-        os = machine.as_ref().and_then(os_type);
-        custom_image = machine.as_ref().and_then(|machine| plain(member(machine, "customImageId")?)).filter(|_| os.is_none());
-        let bad_name = check_name(&mut problems, name, merged.as_ref(), os.as_deref());
+        os = machine.as_ref().and_then(|machine| machine.os_type).map(OsType::name);
+        custom_image = machine.and_then(|machine| machine.image).and_then(|image| match image {
+            Image::Custom(id) if os.is_none() => Some(id),
+            _ => None,
+        });
+        let bad_name = check_name(&mut problems, name, merged.as_ref(), os);
         if let Some(parameters) = &mut merged {
             deployment::check(&mut problems, file, parameters, &context, bad_name.as_deref());
             warn_about_name(parameters, name, agent.boolean_input("AppendRetryNumberToVMName"));
@@ -121,7 +122,7 @@ pub(super) fn read(agent: &Agent) -> Result<(CommonInputs, Inputs), Error> {
             retry,
             wanted_name,
             parameters,
-            limit: name_limit(os.as_deref()),
+            limit: name_limit(os),
             custom_image,
         });
     problems.finish(common.zip(inputs))
@@ -179,25 +180,7 @@ fn warn_about_name(parameters: &mut Parameters, name: &str, numbered: bool) {
     parameters.warnings.push(warning);
 }
 
-/// The properties of the first virtual machine that the template makes, as far as they are known before a deployment.
-fn machine(template: &Arc<Template>, parameters: &Parameters, context: &Context) -> Option<Value> {
-    let evaluation = template::evaluate(template, &parameters.for_deployment(), context, &template::Offline).ok()?;
-    let is_machine =
-        |resource: &Value| resource["type"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(Kind::VirtualMachine.resource_type()));
-    evaluation.resources.into_iter().find(is_machine)?.get_mut("properties").map(Value::take)
-}
-
-/// The operating system of the image that a virtual machine is made from.
-fn os_type(machine: &Value) -> Option<String> {
-    plain(member(member(machine, "galleryImageReference")?, "osType")?)
-}
-
-/// A text that is no expression left over.
-fn plain(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.is_empty() && !text.starts_with('[')).map(str::to_owned)
-}
-
-/// A member of an object; templates spell Azure's names in any case.
-fn member<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    value.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, found)| found)
+/// The first lab virtual machine that the template makes, as far as it is known before a deployment.
+fn machine(template: &Arc<Template>, parameters: &Parameters, context: &Context) -> Option<LabVirtualMachine> {
+    template::lab_virtual_machines(template, &parameters.for_deployment(), context).into_iter().next()
 }

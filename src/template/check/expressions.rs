@@ -32,7 +32,7 @@ pub(super) fn check(template: &Template, checked: &mut Checked) {
             walk.value(value, &Trail::Start(&template.path(section)));
         }
     }
-    for function in template.functions.values() {
+    for function in &template.functions {
         let path = path::join(&path::join(&function.path, "output"), "value");
         walk.function = Some(&function.parameters);
         walk.value(&function.output, &Trail::Start(&path));
@@ -46,13 +46,13 @@ type Use = (bool, String);
 
 fn unused(template: &Template, used: &HashSet<Use>, checked: &mut Checked) {
     for parameter in &template.parameters {
-        let name = parameter.name.to_lowercase();
+        let name = parameter.name.to_ascii_lowercase();
         if !used.contains(&(true, name.clone())) && !BY_TOOLS.contains(&name.as_str()) {
             checked.warning(template.finding(&parameter.path, format!("the parameter '{}' is never used", parameter.name)));
         }
     }
     for variable in &template.variables {
-        if !used.contains(&(false, variable.name.to_lowercase())) {
+        if !used.contains(&(false, variable.name.to_ascii_lowercase())) {
             checked.warning(template.finding(&variable.path, format!("the variable '{}' is never used", variable.name)));
         }
     }
@@ -146,9 +146,9 @@ impl Walk<'_> {
         let given = call.arguments.len();
         if let Some(namespace) = &call.namespace {
             let name = format!("{namespace}.{}", call.name);
-            match self.template.functions.get(&name.to_lowercase()) {
+            match self.template.function(&name) {
                 None => {
-                    let known = self.template.functions.values().map(|function| function.name.as_str());
+                    let known = self.template.functions.iter().map(|function| function.name.as_str());
                     self.error(trail, call.at, format!("the template has no function '{name}'{}", nearest(&name, known)));
                 }
                 Some(function) if function.parameters.len() != given => {
@@ -166,8 +166,8 @@ impl Walk<'_> {
                 ("parameters", Some(Expression::Text(name))) => self.parameter(name, call, trail),
                 ("variables", Some(Expression::Text(name))) => self.variable(name, call, trail),
                 // Which one is meant is known only when it runs.
-                ("parameters", _) => self.used.extend(self.template.parameters.iter().map(|p| (true, p.name.to_lowercase()))),
-                ("variables", _) => self.used.extend(self.template.variables.iter().map(|v| (false, v.name.to_lowercase()))),
+                ("parameters", _) => self.used.extend(self.template.parameters.iter().map(|p| (true, p.name.to_ascii_lowercase()))),
+                ("variables", _) => self.used.extend(self.template.variables.iter().map(|v| (false, v.name.to_ascii_lowercase()))),
                 _ => {}
             },
         }
@@ -184,7 +184,7 @@ impl Walk<'_> {
             }
             return;
         }
-        self.used.insert((true, name.to_lowercase()));
+        self.used.insert((true, name.to_ascii_lowercase()));
         if self.template.parameter(name).is_none() {
             let hint = nearest(name, self.template.parameters.iter().map(|parameter| parameter.name.as_str()));
             self.error(trail, call.at, format!("the template parameter '{name}' is not found{hint}"));
@@ -192,8 +192,8 @@ impl Walk<'_> {
     }
 
     fn variable(&mut self, name: &str, call: &Call, trail: &Trail<'_>) {
-        self.used.insert((false, name.to_lowercase()));
-        if !self.template.variable_index.contains_key(&name.to_lowercase()) {
+        self.used.insert((false, name.to_ascii_lowercase()));
+        if !self.template.variable_index.contains_key(&name.to_ascii_lowercase()) {
             let hint = nearest(name, self.template.variables.iter().map(|variable| variable.name.as_str()));
             self.error(trail, call.at, format!("the template variable '{name}' is not found{hint}"));
         }

@@ -27,6 +27,14 @@ pub enum OsType {
 }
 
 impl OsType {
+    /// Its name, as Azure spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Windows => "Windows",
+            Self::Linux => "Linux",
+        }
+    }
+
     fn of(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
             "windows" => Some(Self::Windows),
@@ -222,7 +230,7 @@ fn artifact_check(
     for (index, parameter) in given.iter().enumerate() {
         let Some(key) = known_text(member(parameter, "name"), noted) else { return };
         let path = path::at(&path::join(path, "parameters"), index);
-        names.insert(key.to_lowercase());
+        names.insert(key.to_ascii_lowercase());
         let Some((_, known)) = declared.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)) else {
             let hint = nearest(key, declared.keys().map(String::as_str));
             checked.error(template.finding(path, format!("the artifact '{name}' has no parameter '{key}'{hint}")));
@@ -242,7 +250,7 @@ fn artifact_check(
         }
     }
     for (key, known) in declared {
-        if !names.contains(&key.to_lowercase()) && !optional(known) && member(known, "defaultValue").is_none() {
+        if !names.contains(&key.to_ascii_lowercase()) && !optional(known) && member(known, "defaultValue").is_none() {
             checked.error(template.finding(path, format!("the artifact '{name}' needs the parameter '{key}'")));
         }
     }
@@ -259,7 +267,7 @@ pub(super) fn conventions(template: &Template, machines: &[LabVirtualMachine], c
         return;
     }
     for (name, ending, what) in [("labName", "labname", "the lab"), ("newVMName", "vmname", "the VM's name")] {
-        if !template.parameters.iter().any(|parameter| parameter.name.to_lowercase().ends_with(ending)) {
+        if !template.parameters.iter().any(|parameter| parameter.name.to_ascii_lowercase().ends_with(ending)) {
             let message = format!("the template makes a lab VM but declares no parameter '{name}', so that {what} cannot be supplied");
             checked.warning(template.finding(template.path("parameters"), message));
         }

@@ -133,7 +133,7 @@ impl Builder<'_> {
         match member(declared.json, "type").and_then(Value::as_str).filter(|kind| matches!(classify(kind), Text::Literal(_))) {
             Some(kind) => {
                 let kind = parent.map_or_else(|| kind.to_owned(), |parent| under(parent.resource_type, kind));
-                self.nameless.insert(kind.to_lowercase());
+                self.nameless.insert(kind.to_ascii_lowercase());
             }
             None => self.incomplete = true,
         }
@@ -192,7 +192,7 @@ impl Builder<'_> {
         let batch = member(copy, "batchSize").and_then(Value::as_i64).unwrap_or(1).max(1);
         let mut turns = turns.to_vec();
         let mut earlier: Vec<Vec<usize>> = Vec::new();
-        self.index.groups.entry(name.to_lowercase()).or_default();
+        self.index.groups.entry(name.to_ascii_lowercase()).or_default();
         for index in 0..count {
             turns.push(Turn { name: name.clone(), index, property: false });
             let first = self.index.resources.len();
@@ -324,7 +324,7 @@ impl Builder<'_> {
         let mut names: Vec<String> = parent.iter().flat_map(|parent| parent.name.split('/')).map(str::to_owned).collect();
         let segments = kind.split('/').count() - 1;
         names.resize(segments.max(names.len()), format!("{STAND_IN}{}", self.index.resources.len()));
-        self.nameless.insert(kind.to_lowercase());
+        self.nameless.insert(kind.to_ascii_lowercase());
         Some(names.join("/"))
     }
 
@@ -445,7 +445,7 @@ impl Builder<'_> {
             let mut found: Vec<usize> = std::mem::take(&mut self.index.resources[at].depends_on);
             let mut seen = HashSet::new();
             for (text, path) in waits {
-                if !seen.insert(text.to_lowercase()) {
+                if !seen.insert(text.to_ascii_lowercase()) {
                     continue;
                 }
                 match self.index.all(&text) {
@@ -467,10 +467,11 @@ impl Builder<'_> {
             let resource = &self.index.resources[at];
             let found = asking.entry(Arc::as_ptr(&resource.json)).or_insert_with(|| self.asking(resource)).clone();
             let implied = self.implied(at, &found);
-            let resource = &mut self.index.resources[at];
-            resource.depends_on.extend(implied);
-            resource.depends_on.sort_unstable();
-            resource.depends_on.dedup();
+            let mut waits = vec![false; self.index.resources.len()];
+            for before in self.index.resources[at].depends_on.iter().chain(&implied) {
+                waits[*before] = true;
+            }
+            self.index.resources[at].depends_on = (0..waits.len()).filter(|before| waits[*before]).collect();
         }
     }
 
@@ -496,7 +497,12 @@ impl Builder<'_> {
     fn implied(&self, at: usize, asking: &[Arc<Expression>]) -> Vec<usize> {
         let resource = &self.index.resources[at];
         let frame = Frame { index: Some(&self.index), ..self.frame(&resource.turns) };
-        let texts: BTreeSet<String> = asking.iter().flat_map(|expression| implied(&frame, expression)).collect();
+        let mut texts = BTreeSet::new();
+        for expression in asking {
+            for text in implied(&frame, expression) {
+                texts.insert(text);
+            }
+        }
         let mut found = Vec::new();
         for text in texts {
             let by_id = text.starts_with('/');
@@ -512,13 +518,13 @@ impl Builder<'_> {
 
     /// Whether `from` waits for `to`.
     fn leads(&self, from: usize, to: usize) -> bool {
-        let (mut seen, mut next) = (HashSet::new(), vec![from]);
+        let (mut seen, mut next) = (vec![false; self.index.resources.len()], vec![from]);
         while let Some(at) = next.pop() {
             // Out of work it counts as leading there: then nothing is added.
             if at == to || self.layout.scope.budget.charge(8).is_err() {
                 return true;
             }
-            if seen.insert(at) {
+            if !std::mem::replace(&mut seen[at], true) {
                 next.extend(&self.index.resources[at].depends_on);
             }
         }
@@ -555,7 +561,7 @@ fn type_of(text: &str) -> Option<String> {
     let mut segments = tail.split('/');
     let namespace = segments.next()?;
     let types = segments.step_by(2);
-    Some(types.fold(namespace.to_lowercase(), |kind, segment| format!("{kind}/{}", segment.to_lowercase())))
+    Some(types.fold(namespace.to_ascii_lowercase(), |kind, segment| format!("{kind}/{}", segment.to_ascii_lowercase())))
 }
 
 /// A child's type or name under its parent's, unless it is whole already.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Arguments, describe, get, same, text_of};
+use super::{Arguments, describe, get, lambda::merge_sort, same, string::lower, text_of};
 
 type Answer = Result<Value, String>;
 
@@ -119,7 +119,7 @@ pub(super) fn index_of(given: &Arguments<'_>) -> Answer {
     match given.at(0) {
         Value::Array(items) => Ok(position(items.iter().position(|each| same(each, given.at(1))))),
         Value::String(_) => {
-            let (text, part) = (given.text(0)?.to_lowercase(), given.text(1)?.to_lowercase());
+            let (text, part) = (lower(given.text(0)?), lower(given.text(1)?));
             Ok(position(text.find(&part).map(|at| text[..at].chars().count())))
         }
         _ => Err(given.wrong(0, "an array or a string")),
@@ -130,7 +130,7 @@ pub(super) fn last_index_of(given: &Arguments<'_>) -> Answer {
     match given.at(0) {
         Value::Array(items) => Ok(position(items.iter().rposition(|each| same(each, given.at(1))))),
         Value::String(_) => {
-            let (text, part) = (given.text(0)?.to_lowercase(), given.text(1)?.to_lowercase());
+            let (text, part) = (lower(given.text(0)?), lower(given.text(1)?));
             Ok(position(text.rfind(&part).map(|at| text[..at].chars().count())))
         }
         _ => Err(given.wrong(0, "an array or a string")),
@@ -145,9 +145,10 @@ impl Seen {
     fn key(value: &Value) -> String {
         match value {
             Value::Object(map) => {
-                let mut parts: Vec<String> =
-                    map.iter().map(|(key, value)| format!("{:?}:{}", key.to_lowercase(), Self::key(value))).collect();
-                parts.sort();
+                let mut parts: Vec<Value> =
+                    map.iter().map(|(key, value)| format!("{:?}:{}", key.to_ascii_lowercase(), Self::key(value)).into()).collect();
+                merge_sort(&mut parts, &mut |a, b| a.as_str().cmp(&b.as_str()));
+                let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
                 format!("{{{}}}", parts.join(","))
             }
             Value::Array(items) => format!("[{}]", items.iter().map(Self::key).collect::<Vec<_>>().join(",")),

@@ -170,7 +170,7 @@ pub(super) fn sort<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
 }
 
 /// Stable: `b` goes before `a` only when the comparison says that `a` is greater.
-fn merge_sort(items: &mut Vec<Value>, compare: &mut dyn FnMut(&Value, &Value) -> Ordering) {
+pub(crate) fn merge_sort<T>(items: &mut Vec<T>, compare: &mut dyn FnMut(&T, &T) -> Ordering) {
     if items.len() < 2 {
         return;
     }

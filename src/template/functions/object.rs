@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Arguments;
+use super::{Arguments, lambda::merge_sort};
 use crate::template::document::Document;
 
 type Answer = Result<Value, String>;
@@ -19,19 +19,24 @@ pub(super) fn create_object(given: &Arguments<'_>) -> Answer {
 }
 
 pub(super) fn items(given: &Arguments<'_>) -> Answer {
-    let mut entries: Vec<(&String, &Value)> = given.object(0)?.iter().collect();
-    entries.sort_by_cached_key(|(key, _)| key.to_lowercase());
-    let pairs = entries.into_iter().map(|(key, value)| {
-        let pair = [("key".to_owned(), Value::String(key.clone())), ("value".to_owned(), value.clone())];
-        Value::Object(pair.into_iter().collect())
+    let map = given.object(0)?;
+    let pairs = sorted_keys(map).into_iter().map(|key| {
+        let value = key.as_str().and_then(|key| map.get(key)).cloned().unwrap_or_default();
+        Value::Object([("key".to_owned(), key), ("value".to_owned(), value)].into_iter().collect())
     });
     Ok(Value::Array(pairs.collect()))
 }
 
+/// The names of an object's properties, without regard to case.
+fn sorted_keys(map: &Map<String, Value>) -> Vec<Value> {
+    let mut keys: Vec<Value> = map.keys().map(|key| Value::String(key.clone())).collect();
+    let folded = |key: &Value| key.as_str().unwrap_or_default().to_ascii_lowercase();
+    merge_sort(&mut keys, &mut |a, b| folded(a).cmp(&folded(b)));
+    keys
+}
+
 pub(super) fn object_keys(given: &Arguments<'_>) -> Answer {
-    let mut keys: Vec<&String> = given.object(0)?.keys().collect();
-    keys.sort_by_cached_key(|key| key.to_lowercase());
-    Ok(Value::Array(keys.into_iter().map(|key| Value::String(key.clone())).collect()))
+    Ok(Value::Array(sorted_keys(given.object(0)?)))
 }
 
 pub(super) fn json(given: &Arguments<'_>) -> Answer {

@@ -59,7 +59,7 @@ pub(super) fn deployment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
 fn given_parameters(frame: &Frame<'_>) -> Result<Map<String, Value>, Fault> {
     let mut given = Map::new();
     for parameter in &frame.scope.template.parameters {
-        let shown = match frame.scope.arguments.get(&parameter.name.to_lowercase()) {
+        let shown = match frame.scope.arguments.get(&parameter.name.to_ascii_lowercase()) {
             None => continue,
             Some(Argument::Value(value)) if !parameter.secure() => {
                 frame.charge(weight(value))?;

@@ -173,11 +173,11 @@ pub(super) fn build_uri(given: &Arguments<'_>) -> Answer {
 }
 
 pub(super) fn ends_with(given: &Arguments<'_>) -> Answer {
-    Ok(Value::Bool(given.text(0)?.to_lowercase().ends_with(&given.text(1)?.to_lowercase())))
+    Ok(Value::Bool(lower(given.text(0)?).ends_with(&lower(given.text(1)?))))
 }
 
 pub(super) fn starts_with(given: &Arguments<'_>) -> Answer {
-    Ok(Value::Bool(given.text(0)?.to_lowercase().starts_with(&given.text(1)?.to_lowercase())))
+    Ok(Value::Bool(lower(given.text(0)?).starts_with(&lower(given.text(1)?))))
 }
 
 pub(super) fn pad_left(given: &Arguments<'_>) -> Answer {
@@ -252,11 +252,35 @@ pub(super) fn substring(given: &Arguments<'_>) -> Answer {
 }
 
 pub(super) fn to_lower(given: &Arguments<'_>) -> Answer {
-    Ok(Value::String(given.text(0)?.to_lowercase()))
+    Ok(Value::String(lower(given.text(0)?)))
 }
 
 pub(super) fn to_upper(given: &Arguments<'_>) -> Answer {
-    Ok(Value::String(given.text(0)?.to_uppercase()))
+    Ok(Value::String(upper(given.text(0)?)))
+}
+
+/// The text in lower case. Node has Unicode's tables already: in WebAssembly they would be 30 KB more.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn lower(text: &str) -> String {
+    js_sys::JsString::from(text).to_lower_case().into()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn upper(text: &str) -> String {
+    js_sys::JsString::from(text).to_upper_case().into()
+}
+
+/// The text in lower case.
+#[cfg(not(target_arch = "wasm32"))]
+#[allow(clippy::disallowed_methods, reason = "the language's own functions know more letters than A to Z")]
+pub(super) fn lower(text: &str) -> String {
+    text.to_lowercase()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[allow(clippy::disallowed_methods, reason = "the language's own functions know more letters than A to Z")]
+fn upper(text: &str) -> String {
+    text.to_uppercase()
 }
 
 pub(super) fn trim(given: &Arguments<'_>) -> Answer {

@@ -38,8 +38,10 @@ impl Task {
             Engine::Factory
         } else if has("GalleryName") {
             Engine::Galleries
+        } else if has("VirtualMachineName") && has("ParameterOverrides") {
+            Engine::Machines
         } else if has("ParameterOverrides") {
-            Engine::Templates
+            Engine::Environments
         } else {
             Engine::Small
         }

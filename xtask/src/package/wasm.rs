@@ -33,10 +33,12 @@ const FEATURES: [&str; 6] = [
 /// An engine: the same code with no more in it than its tasks use, because every job downloads it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Engine {
-    /// What every task uses.
+    /// What every task uses, with the tasks that need no more.
     Small,
-    /// With the template language.
-    Templates,
+    /// With the template language and the making of virtual machines.
+    Machines,
+    /// With the template language and environments.
+    Environments,
     /// With Azure Compute Gallery.
     Galleries,
     /// With the image factory, which uses the template language.
@@ -44,20 +46,14 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The package's features besides what is always there.
+    /// The package's feature that holds the engine's tasks; it names the engine's folder too.
     fn feature(self) -> &'static str {
         match self {
-            Self::Small => "",
-            Self::Templates => "templates",
+            Self::Small => "small",
+            Self::Machines => "machines",
+            Self::Environments => "environments",
             Self::Galleries => "galleries",
             Self::Factory => "factory",
-        }
-    }
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Small => "small",
-            large => large.feature(),
         }
     }
 }
@@ -94,7 +90,7 @@ pub fn build_at(engine: Engine, root: &Path, target: &Path) -> Result<PathBuf> {
 }
 
 fn work_folder(engine: Engine, target: &Path) -> PathBuf {
-    target.join("package").join(engine.folder())
+    target.join("package").join(engine.feature())
 }
 
 /// Nothing in the WebAssembly tells where it was built.

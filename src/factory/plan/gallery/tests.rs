@@ -65,7 +65,7 @@ fn gallery(definitions: Vec<Definition>) -> Gallery {
 }
 
 fn attached(enabled: &[&str]) -> LabView {
-    let enabled = enabled.iter().map(|name| name.to_lowercase()).collect();
+    let enabled = enabled.iter().map(|name| name.to_ascii_lowercase()).collect();
     LabView { attached_as: Some("golden".into()), is_own: true, enabled, ..LabView::default() }
 }
 
@@ -104,8 +104,8 @@ fn a_version_of_this_run_is_gone_on_with_and_a_later_one_counts_up() {
 #[test]
 fn what_a_lab_offers_already_is_skipped_and_another_region_is_added() {
     let mut gallery = gallery(vec![definition(WINDOWS, vec![version("Win2016_Datacenter", WINDOWS, 1, 1)])]);
-    gallery.labs.insert(id("one").to_lowercase(), attached(&["win2016_datacenter"]));
-    gallery.labs.insert(id("two").to_lowercase(), attached(&["win2016_datacenter"]));
+    gallery.labs.insert(id("one").to_ascii_lowercase(), attached(&["win2016_datacenter"]));
+    gallery.labs.insert(id("two").to_ascii_lowercase(), attached(&["win2016_datacenter"]));
     let mut inventory = inventory(gallery);
     inventory.receivers[1].lab = Ok(Lab { location: "eastus".into(), ..lab("two") });
     let plan = plan(&configuration(), &inventory, &options(Scope::Distribute), NOW);
@@ -128,25 +128,25 @@ fn a_definition_of_somebody_elses_stops_its_golden_image_before_it_is_built() {
 #[test]
 fn a_golden_image_that_is_gone_takes_its_versions_and_its_definition_along() {
     let mut gallery = gallery(vec![definition(GONE, vec![version("Old_gone", GONE, 1, 1)])]);
-    gallery.labs.insert(id("one").to_lowercase(), attached(&["old_gone"]));
+    gallery.labs.insert(id("one").to_ascii_lowercase(), attached(&["old_gone"]));
     let version_of = |number: &str| ("Old_gone-1".to_owned(), Some(format!("Old_gone/{number}")));
     let name = |name: &str| (name.to_owned(), None);
     assert_eq!(retired(gallery.clone(), 1), [name("Old_gone"), version_of("2026.1.0"), name("Old_gone")]);
     // Attached by somebody else: the lab goes on offering it, and so it stays.
-    gallery.labs.get_mut(&id("one").to_lowercase()).unwrap().is_own = false;
+    gallery.labs.get_mut(&id("one").to_ascii_lowercase()).unwrap().is_own = false;
     assert_eq!(retired(gallery, 1), []);
 }
 
 #[test]
 fn a_lab_that_lists_no_image_of_the_gallery_any_longer_is_detached() {
     let mut gallery = gallery(vec![definition(LINUX, vec![version("Linux_ubuntu", LINUX, 1, 1)])]);
-    gallery.labs.insert(id("two").to_lowercase(), attached(&["linux_ubuntu"]));
+    gallery.labs.insert(id("two").to_ascii_lowercase(), attached(&["linux_ubuntu"]));
     let plan_of = |gallery: Gallery| plan(&configuration(), &inventory(gallery), &options(Scope::Retire), NOW);
     let plan = plan_of(gallery.clone());
     assert_eq!(plan.retire[0].target, Target::SharedImage { gallery: "golden".into(), detach: true });
     assert_eq!(plan.retire.len(), 1);
     let formula = Formula { name: "web".into(), definition: "linux_ubuntu".into(), version: None };
-    gallery.labs.get_mut(&id("two").to_lowercase()).unwrap().formulas.push(formula);
+    gallery.labs.get_mut(&id("two").to_ascii_lowercase()).unwrap().formulas.push(formula);
     assert_eq!(plan_of(gallery).retire, []);
 }
 
@@ -161,8 +161,8 @@ fn deleting_most_versions_is_guarded() {
 fn may_go(inventory: &Inventory, definition: &Definition, version: &Version, retention: u32) -> bool {
     let gallery = inventory.gallery.as_ref().unwrap();
     let (Some(path), Some(_)) = (&definition.image_path, &version.image.tags.image_path) else { return false };
-    let path = path.as_str().to_lowercase();
-    let in_use = gallery.users.contains_key(&version.image.id.to_lowercase());
+    let path = path.as_str().to_ascii_lowercase();
+    let in_use = gallery.users.contains_key(&version.image.id.to_ascii_lowercase());
     let is_blocked = version.blocked_until.is_some_and(|until| until > NOW);
     if definition.is_ignored || version.image.tags.ignored || version.image.state == State::Changing || in_use || is_blocked {
         return false;
@@ -172,7 +172,7 @@ fn may_go(inventory: &Inventory, definition: &Definition, version: &Version, ret
     }
     let is_gone = path == "old/gone.json";
     let listed = [["win2016/datacenter.json", "linux/ubuntu.json"].contains(&path.as_str()), path == "win2016/datacenter.json"];
-    let views = ["one", "two"].map(|name| gallery.labs.get(&id(name).to_lowercase()));
+    let views = ["one", "two"].map(|name| gallery.labs.get(&id(name).to_ascii_lowercase()));
     let is_latest = !definition.versions.iter().any(|other| {
         let counts = other.image.state == State::Succeeded && !other.exclude_from_latest;
         counts && other.number > version.number
@@ -184,7 +184,7 @@ fn may_go(inventory: &Inventory, definition: &Definition, version: &Version, ret
             return false;
         }
         let Some(view) = views[lab] else { continue };
-        let formulas: Vec<_> = view.formulas.iter().filter(|formula| formula.definition == definition.name.to_lowercase()).collect();
+        let formulas: Vec<_> = view.formulas.iter().filter(|formula| formula.definition == definition.name.to_ascii_lowercase()).collect();
         for formula in &formulas {
             let named =
                 formula.version.as_ref().and_then(|number| definition.versions.iter().find(|other| other.number.to_string() == *number));
@@ -192,14 +192,14 @@ fn may_go(inventory: &Inventory, definition: &Definition, version: &Version, ret
                 return false;
             }
         }
-        let enabled = view.enabled.contains(&definition.name.to_lowercase());
+        let enabled = view.enabled.contains(&definition.name.to_ascii_lowercase());
         let withdrawn = enabled && view.is_own && view.problem.is_none() && !listed[lab] && formulas.is_empty();
         let offered = view.attached_as.is_some() && (view.allows_all || (enabled && !withdrawn));
         if offered && is_latest {
             return false;
         }
     }
-    let used_as_latest = gallery.users.contains_key(&format!("{GALLERY}/images/{}", definition.name).to_lowercase());
+    let used_as_latest = gallery.users.contains_key(&format!("{GALLERY}/images/{}", definition.name).to_ascii_lowercase());
     if is_latest && (used_as_latest || !is_gone) {
         return false;
     }
@@ -267,7 +267,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
             move |(mut versions, count, foreign, ignored, used)| {
                 versions.truncate(count);
                 let users: Vec<String> =
-                    versions.iter().filter(|(_, used)| *used).map(|(version, _)| version.image.id.to_lowercase()).collect();
+                    versions.iter().filter(|(_, used)| *used).map(|(version, _)| version.image.id.to_ascii_lowercase()).collect();
                 let mut made = definition(path, versions.into_iter().map(|(version, _)| version).collect());
                 made.is_ignored = ignored;
                 if foreign {
@@ -282,7 +282,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
     (one(WINDOWS), one(LINUX), one(GONE), labs, prop::bool::weighted(0.05)).prop_map(|(windows, linux, gone, labs, unknown)| {
         let mut gallery = gallery(Vec::new());
         for (definition, users, used) in [windows, linux, gone] {
-            let whole = format!("{GALLERY}/images/{}", definition.name).to_lowercase();
+            let whole = format!("{GALLERY}/images/{}", definition.name).to_ascii_lowercase();
             let users = users.into_iter().chain(used.then_some(whole)).map(|id| (id, "virtual machine 'vm'".to_owned()));
             gallery.users.extend(users);
             gallery.definitions.push(definition);
@@ -293,7 +293,7 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
         let (one, two, one_broken, two_broken) = labs;
         let mut inventory = inventory(gallery);
         for (index, (view, broken)) in [(one, one_broken), (two, two_broken)].into_iter().enumerate() {
-            let key = inventory.receivers[index].id.to_lowercase();
+            let key = inventory.receivers[index].id.to_ascii_lowercase();
             if broken {
                 inventory.receivers[index].lab = Err("no access".into());
             } else if let (Some(view), Some(gallery)) = (view, inventory.gallery.as_mut()) {
