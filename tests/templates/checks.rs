@@ -146,7 +146,22 @@ fn the_corpus_has_no_false_errors() {
 }
 
 #[test]
-fn the_examples_have_no_findings() {
+fn the_examples_have_no_errors() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
+    let mut seen = 0;
+    for file in files(folder, ".json") {
+        let Ok(document) = Document::parse(&std::fs::read(&file).unwrap()) else { panic!("{} is no JSON", file.display()) };
+        if document.value()["$schema"].as_str().is_some_and(|schema| schema.to_lowercase().contains("deploymenttemplate.json")) {
+            let checked = template::check(&document, &context(), &CheckOptions::default());
+            assert!(checked.errors.is_empty(), "{}: {:#?}", file.display(), short(&checked.errors));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} templates");
+}
+
+#[test]
+fn the_linked_example_has_no_findings() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/linked-template"));
     let main = Document::parse(&std::fs::read(folder.join("azuredeploy.json")).unwrap()).unwrap();
     let document = template::inline(main, "azuredeploy.json", &mut |path| Ok(std::fs::read(folder.join(path)).ok())).unwrap();
