@@ -119,13 +119,26 @@ fn compile(engine: Engine, root: &Path, target: &Path) -> Result<()> {
     command.args(["rustc", "--quiet", "--locked", "--package", "dtl", "--lib", "--crate-type", "cdylib", "--profile", "wasm"]);
     command.args(["--target", TARGET, "--no-default-features", "--features", engine.feature()]);
     command.current_dir(root).env("CARGO_TARGET_DIR", target);
-    shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths(root)))
+    shell::run(command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped_paths(root)?))
 }
 
 /// Panic messages name source files. Folders of the machine that built them are left out, for privacy and for equal bytes everywhere.
-fn remapped_paths(root: &Path) -> String {
+fn remapped_paths(root: &Path) -> Result<String> {
     let [cargo_home, _] = homes();
-    format!("--remap-path-prefix={cargo_home}=cargo --remap-path-prefix={}=dtl", root.display())
+    let library = standard_library(root)?;
+    Ok(format!("--remap-path-prefix={cargo_home}=cargo {library} --remap-path-prefix={}=dtl", root.display()))
+}
+
+/// Where the component rust-src is installed, the compiler names the standard library's sources by that folder; elsewhere by its commit.
+fn standard_library(root: &Path) -> Result<String> {
+    let ask = |arguments: &[&str]| {
+        let output = shell::capture(Command::new("rustc").args(arguments).current_dir(root))?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let sysroot = ask(&["--print", "sysroot"])?;
+    let version = ask(&["-vV"])?;
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown");
+    Ok(format!("--remap-path-prefix={}/lib/rustlib/src/rust=/rustc/{commit}", sysroot.trim()))
 }
 
 /// Cargo's folder and the user's.
