@@ -17,4 +17,5 @@ mod manners;
 mod network;
 mod seeds;
 mod sign_in;
+mod slow;
 mod state;

@@ -34,6 +34,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments) -> Exit {
+    allow_many_connections();
     let azurite = match arguments.blobs.then(emulator::find_azurite).transpose() {
         Ok(azurite) => azurite,
         Err(error) => {
@@ -74,3 +75,17 @@ pub async fn run(arguments: Arguments) -> Exit {
     emulator.stop().await;
     Exit::Success
 }
+
+/// Every connection is a file: the soft limit, often 1024, is raised to the hard one.
+#[cfg(unix)]
+fn allow_many_connections() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(target: "dtl::emulator", %error, "the limit of open files stays as it is");
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_many_connections() {}

@@ -18,7 +18,6 @@ use super::{
 pub fn serve(world: &Arc<World>, request: &Request) -> Reply {
     let result = match (request.method.as_str(), request.path.trim_end_matches('/')) {
         ("GET", "/emulator/requests") => Ok(raw_json(world.journal.to_json())),
-        ("GET", "/emulator/resources") => Ok(resources(world)),
         ("GET", "/emulator/unknown-routes") => Ok(Reply::ok(&json!(world.unknown_routes()))),
         ("POST", "/emulator/faults") => add_faults(world, request),
         ("GET", "/emulator/chaos") => Ok(Reply::ok(&world.faults.chaos_json())),
@@ -47,9 +46,22 @@ fn raw_json(body: Vec<u8>) -> Reply {
     reply
 }
 
-fn resources(world: &World) -> Reply {
-    let shown: Vec<Value> = world.store.all().iter().map(|resource| with_times(resource)).collect();
-    Reply::ok(&json!(shown))
+/// How many resources are written at a time.
+const CHUNK: usize = 200;
+
+/// Every resource, piece by piece: the answer is never in memory as a whole.
+pub fn resources(world: &World) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
+    let all = world.store.all();
+    let count = all.len();
+    let text = move |(number, resource): (usize, &Arc<Resource>)| {
+        let end = if number + 1 < count { "," } else { "" };
+        format!("{}{end}", with_times(resource))
+    };
+    let chunks = (0..count).step_by(CHUNK).map(move |start| {
+        let range = start..(start + CHUNK).min(count);
+        range.map(|number| text((number, &all[number]))).collect::<String>().into_bytes()
+    });
+    std::iter::once(b"[".to_vec()).chain(chunks).chain(std::iter::once(b"]".to_vec()))
 }
 
 fn with_times(resource: &Resource) -> Value {

@@ -50,6 +50,20 @@ impl Filter {
         if parser.at < tokens.len() { Err(invalid()) } else { Ok(Self(expression)) }
     }
 
+    /// The text that a property must be for anything to pass, if the filter says so: what an index can answer.
+    pub fn required_text(&self, name: &str) -> Option<String> {
+        fn required(expression: &Expression, name: &str) -> Option<String> {
+            match expression {
+                Expression::And(one, other) => required(one, name).or_else(|| required(other, name)),
+                Expression::Compare(Operand::Path(path), Comparison::Equal, Operand::Literal(Value::String(text))) if matches!(path.as_slice(), [only] if only.eq_ignore_ascii_case(name)) => {
+                    Some(text.clone())
+                }
+                _ => None,
+            }
+        }
+        required(&self.0, name)
+    }
+
     /// Whether a resource passes.
     pub fn accepts(&self, resource: &Value) -> bool {
         test(&self.0, resource)

@@ -12,7 +12,9 @@ use super::{
     authorization,
     clock::arm_date,
     error::ApiError,
+    filter::Filter,
     http::Reply,
+    id::scope_part,
     identity::TENANT,
     operation::State,
     page, provider,
@@ -109,12 +111,11 @@ fn shown(resource: &Resource) -> Value {
 /// A list of resources shows what they have in common; what has no region of its own is not in it.
 fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError> {
     let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
-    let tracked = |resource: &Arc<Resource>| {
+    let tracked = |resource: &Resource| {
         !resource.location().is_empty()
             && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
     };
-    let items: Vec<Arc<Resource>> = world.store.below(prefix).into_iter().filter(tracked).collect();
-    page::list(world, call, &items, |resource| {
+    let show = |resource: &Resource| {
         let mut item = json!({"id": resource.id(), "name": resource.name(), "type": resource.type_name, "location": resource.location()});
         for part in ["kind", "sku", "tags", "identity", "plan"] {
             if !resource.body[part].is_null() {
@@ -131,7 +132,15 @@ fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError>
             item["provisioningState"] = json!(resource.state());
         }
         item
-    })
+    };
+    let filter = call.request.parameter("$filter").filter(|text| !text.trim().is_empty());
+    let wanted_type = filter.map(|text| Filter::parse(&text)).transpose()?.and_then(|filter| filter.required_text("resourceType"));
+    let Some(wanted_type) = wanted_type else { return page::below(world, call, prefix, tracked, show) };
+    let subscription = scope_part(prefix, "subscriptions").unwrap_or_default();
+    let of_type = world.store.of_type(subscription, &wanted_type).into_iter();
+    let items: Vec<Arc<Resource>> =
+        of_type.filter(|resource| resource.key.starts_with(&prefix.to_ascii_lowercase()) && tracked(resource)).collect();
+    page::list(world, call, &items, show)
 }
 
 fn locations(subscription: &str) -> Vec<Value> {

@@ -1,5 +1,8 @@
 //! From a request's path to whoever serves it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -1,6 +1,14 @@
 //! The listener: TLS, HTTP/1.1, limits, the journal, faults; then on to whoever serves the request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::stream;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
@@ -12,7 +20,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
@@ -28,8 +39,12 @@ use super::{
 
 /// Azure Resource Manager takes requests of up to 4 MB.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
-/// How long a client may take for a TLS handshake, for its headers, and for its body.
+/// How long a client may take for its headers, and for its body.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many connections may wait for their first request. When there are more, the oldest of them goes: whoever is slow waits for nobody.
+const STRANGERS: usize = 256;
 
 /// Serves connections until the emulator stops.
 pub async fn serve<F, R, B>(world: Arc<World>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, respond: F)
@@ -40,12 +55,19 @@ where
 {
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = tokio::task::JoinSet::new();
+    let mut strangers = VecDeque::new();
     loop {
         tokio::select! {
             () = world.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(world.clone(), acceptor.clone(), (stream, peer), respond));
+                    let known = Arc::new(AtomicBool::new(false));
+                    let task = connections.spawn(connection(world.clone(), acceptor.clone(), (stream, peer, known.clone()), respond));
+                    strangers.retain(|(task, known): &(AbortHandle, Arc<AtomicBool>)| !task.is_finished() && !known.load(Ordering::Relaxed));
+                    strangers.push_back((task, known));
+                    if strangers.len() > STRANGERS && let Some((oldest, _)) = strangers.pop_front() {
+                        oldest.abort();
+                    }
                 }
                 // Out of file descriptors, most likely: connections that end give some back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -61,7 +83,10 @@ where
     }
 }
 
-async fn connection<F, R, B>(world: Arc<World>, acceptor: TlsAcceptor, (stream, peer): (TcpStream, SocketAddr), respond: F)
+/// A connection from somebody, and whether it has sent a request.
+type Visitor = (TcpStream, SocketAddr, Arc<AtomicBool>);
+
+async fn connection<F, R, B>(world: Arc<World>, acceptor: TlsAcceptor, (stream, peer, known): Visitor, respond: F)
 where
     F: Fn(Arc<World>, hyper::Request<Incoming>) -> R + Copy + Send + 'static,
     R: Future<Output = Result<Response<B>, Closed>> + Send + 'static,
@@ -69,12 +94,15 @@ where
 {
     // Small answers must not wait for one another.
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
         tracing::debug!(target: "dtl::emulator", %peer, "the TLS handshake failed");
         return;
     };
     let serving = world.clone();
-    let service = service_fn(move |request| respond(serving.clone(), request));
+    let service = service_fn(move |request| {
+        known.store(true, Ordering::Relaxed);
+        respond(serving.clone(), request)
+    });
     let connection =
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(PATIENCE).serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -102,6 +130,9 @@ pub async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Re
         Ok(request) => (request, None),
         Err((request, problem)) => (request, Some(problem)),
     };
+    if request.method == "GET" && problem.is_none() && request.path == "/emulator/resources" {
+        return Ok(streamed(control::resources(&world)));
+    }
     if request.path == "/emulator" || request.path.starts_with("/emulator/") {
         return Ok(response(problem.map_or_else(|| control::serve(&world, &request), Reply::from)));
     }
@@ -138,6 +169,14 @@ pub async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Re
     add_common_headers(&request, &mut reply);
     world.journal.answered(ticket, reply.status);
     Ok(if effect.cut == Cut::Within { truncated(response(reply)).await } else { response(reply) })
+}
+
+/// 200 with a JSON body that is made while it is sent.
+fn streamed(pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Response<Answer> {
+    let frames = stream::iter(pieces.map(|piece| Ok(Frame::data(Bytes::from(piece)))));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
 }
 
 /// The same answer, of which the second half of the body never comes.

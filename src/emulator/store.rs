@@ -183,6 +183,18 @@ impl Store {
             .collect()
     }
 
+    /// The first so many below `prefix` that `accepts` takes, from behind a key on.
+    pub fn below_after(&self, prefix: &str, after: Option<&str>, count: usize, accepts: impl Fn(&Resource) -> bool) -> Vec<Arc<Resource>> {
+        let prefix: Arc<str> = prefix.to_ascii_lowercase().into();
+        let start = match after {
+            Some(key) if key >= &*prefix => Bound::Excluded(key.into()),
+            _ => Bound::Included(prefix.clone()),
+        };
+        let inner = self.read();
+        let below = inner.by_key.range::<Arc<str>, _>((start, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
+        below.map(|(_, resource)| resource).filter(|resource| accepts(resource)).take(count).cloned().collect()
+    }
+
     /// The members of a collection: ids of the form `{collection}/{name}` and no deeper.
     pub fn members(&self, collection: &str) -> Vec<Arc<Resource>> {
         let prefix = format!("{}/", collection.to_ascii_lowercase());

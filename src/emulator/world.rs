@@ -99,9 +99,9 @@ impl World {
     /// Notes and reports a request that no route serves.
     pub fn unknown_route(&self, request: &Request) {
         let line = format!("{} {}?{}", request.method, request.path, request.query);
-        anstream::eprintln!("emulator: no such route: {}", line.escape_debug());
         let mut routes = self.unknown_routes.lock().unwrap_or_else(PoisonError::into_inner);
         if routes.len() < 1000 && !routes.contains(&line) {
+            anstream::eprintln!("emulator: no such route: {}", line.escape_debug());
             routes.push(line);
         }
     }
