@@ -9,6 +9,7 @@ pub mod error;
 mod hint;
 pub mod id;
 pub mod operation;
+mod outside;
 pub mod request;
 pub mod retry;
 pub mod scrub;
@@ -19,6 +20,7 @@ pub use client::Client;
 pub use error::{Detail, Error, report};
 pub use id::{IdError, ResourceId};
 pub use operation::{Operation, Progress, Wait};
+pub use outside::Outside;
 pub use request::{ApiVersion, Request};
 
 /// A cloud's addresses. Nothing here has a default: they come from the connection.

@@ -16,6 +16,7 @@ pub mod run;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod schema;
 pub mod table;
+pub mod vhd;
 
 pub use run::{Factory, RunOptions};
 

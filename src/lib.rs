@@ -11,6 +11,7 @@ pub mod devtestlab;
 pub mod factory;
 pub mod host;
 pub mod resources;
+pub mod storage;
 pub mod tasks;
 pub mod template;
 

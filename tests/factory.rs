@@ -3,6 +3,7 @@
 mod gallery;
 mod page;
 mod survival;
+mod vhd;
 
 use std::{fs, path::Path, time::Duration};
 

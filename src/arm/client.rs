@@ -17,7 +17,7 @@ use futures::{
 use serde_json::Value;
 
 use super::{
-    Cloud, Error, Operation, Progress, Request, Response, Wait,
+    Cloud, Error, Operation, Outside, Progress, Request, Response, Wait,
     budget::Budgets,
     credential::UserAgent,
     error,
@@ -33,6 +33,8 @@ pub struct Client {
     host: Arc<dyn Host>,
     resource_manager: String,
     pipeline: Pipeline,
+    /// For addresses that sign for themselves: no token goes along.
+    open: Pipeline,
     correlation_id: String,
     limits: Limits,
     heeds_cancel: bool,
@@ -53,11 +55,13 @@ impl Client {
             transport: Some(Transport::new(host.http_client())),
             ..Default::default()
         };
+        let open = Pipeline::new(None, None, options.clone(), Vec::new(), vec![Arc::new(UserAgent)], None);
         let pipeline = Pipeline::new(None, None, options, Vec::new(), vec![Arc::new(UserAgent), authorization], None);
         Self {
             host,
             resource_manager: cloud.resource_manager.clone(),
             pipeline,
+            open,
             correlation_id: uuid::Uuid::new_v4().to_string(),
             limits: Limits::default(),
             heeds_cancel: true,
@@ -95,6 +99,21 @@ impl Client {
             return Err(Error::Answer { request: request.describe(), problem: "it was not asked for".to_owned() });
         };
         if response.is_success() { Ok(response) } else { Err(Error::from_response(&request.describe(), &response)) }
+    }
+
+    /// Sends a request to another service and takes any 2xx answer. Failures that may pass are tried again.
+    pub async fn send_outside(&self, request: &Outside) -> Result<Response, Error> {
+        let (url, describe) = (request.address()?, request.describe());
+        let sent = Sent { url: &url, method: request.method, payload: Content::Outside(request), describe: &describe, looked_at: None };
+        let Delivered::Answer(response) = self.attempt(&sent, self.limits).await?.0 else {
+            return Err(Error::Answer { request: describe, problem: "it was not asked for".to_owned() });
+        };
+        if response.is_success() { Ok(response) } else { Err(Error::from_response(&describe, &response)) }
+    }
+
+    /// Sleeps, and ends early when the agent asks to stop.
+    pub async fn sleep_during(&self, duration: Duration, during: &str) -> Result<(), Error> {
+        self.sleep(duration).await.map_err(|()| Error::Cancelled { during: during.to_owned() })
     }
 
     /// Sends a request; a 404 answer is `None`.
@@ -298,7 +317,7 @@ impl Client {
     async fn deliver(&self, request: &Request, looks: bool) -> Result<Delivered, Error> {
         let url = request.url(&self.resource_manager)?;
         let looked_at = Some(request).filter(|_| looks && matches!(request.method, Method::Put | Method::Post | Method::Patch));
-        let sent = Sent { url: &url, method: request.method, body: request.body.as_ref(), describe: &request.describe(), looked_at };
+        let sent = Sent { url: &url, method: request.method, payload: Content::of(request), describe: &request.describe(), looked_at };
         let (delivered, uncertain) = self.attempt(&sent, self.limits).await?;
         // The try before has deleted it.
         let was_deleted = |response: &Response| uncertain && matches!(response.status, 204 | 404) && request.method == Method::Delete;
@@ -311,7 +330,7 @@ impl Client {
     }
 
     async fn get(&self, url: Url, describe: &str, limits: Limits) -> Result<Response, Error> {
-        let sent = Sent { url: &url, method: Method::Get, body: None, describe, looked_at: None };
+        let sent = Sent { url: &url, method: Method::Get, payload: Content::None, describe, looked_at: None };
         match self.attempt(&sent, limits).await? {
             (Delivered::Answer(response), _) => Ok(response),
             (Delivered::Found(_), _) => Err(Error::Answer { request: describe.to_owned(), problem: "it was not asked for".to_owned() }),
@@ -367,21 +386,24 @@ impl Client {
 
     /// One try. The outer error is the agent's wish to stop.
     async fn exchange(&self, sent: &Sent<'_>) -> Result<azure_core::Result<Response>, Error> {
-        let Sent { url, method, body, describe, .. } = *sent;
+        let Sent { url, method, payload, describe, .. } = *sent;
         let changes = !matches!(method, Method::Get | Method::Head);
         if self.heeds_cancel && self.host.is_cancelled() {
             return Err(Error::Cancelled { during: format!("{describe}, which was not sent") });
         }
         let mut request = HttpRequest::new(url.clone(), method);
-        request.insert_header("accept", "application/json");
-        request.insert_header("x-ms-correlation-request-id", self.correlation_id.clone());
-        if let Some(body) = body {
-            request.insert_header("content-type", "application/json");
-            request.set_body(body.to_string());
-        }
+        payload.put_into(&mut request);
+        let pipeline = match payload {
+            Content::Outside(_) => &self.open,
+            Content::None | Content::Json(_) => {
+                request.insert_header("accept", "application/json");
+                request.insert_header("x-ms-correlation-request-id", self.correlation_id.clone());
+                &self.pipeline
+            }
+        };
         let context = Context::new();
         let options = PipelineSendOptions { skip_checks: true, ..Default::default() };
-        let sending = self.pipeline.send(&context, &mut request, Some(options));
+        let sending = pipeline.send(&context, &mut request, Some(options));
         let stopping = self.stopping(if changes { GRACE } else { Duration::ZERO });
         pin_mut!(sending, stopping);
         match select(sending, stopping).await {
@@ -436,7 +458,7 @@ impl Client {
 struct Sent<'a> {
     url: &'a Url,
     method: Method,
-    body: Option<&'a Value>,
+    payload: Content<'a>,
     describe: &'a str,
     /// The request whose resource is to be looked at before it is repeated.
     looked_at: Option<&'a Request>,
@@ -450,6 +472,41 @@ impl Sent<'_> {
             format!("{}, whose answer did not come; Azure may carry it out", self.describe)
         } else {
             self.describe.to_owned()
+        }
+    }
+}
+
+/// What is sent besides method and address.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    None,
+    Json(&'a Value),
+    Outside(&'a Outside),
+}
+
+impl<'a> Content<'a> {
+    fn of(request: &'a Request) -> Self {
+        request.body.as_ref().map_or(Self::None, Self::Json)
+    }
+
+    fn put_into(self, request: &mut HttpRequest) {
+        match self {
+            Self::None => {}
+            Self::Json(body) => {
+                request.insert_header("content-type", "application/json");
+                request.set_body(body.to_string());
+            }
+            Self::Outside(outside) => {
+                for (name, value) in &outside.headers {
+                    request.insert_header(*name, value.clone());
+                }
+                if !outside.body.is_empty() {
+                    request.set_body(outside.body.clone());
+                } else if !matches!(outside.method, Method::Get | Method::Head) {
+                    // Storage wants to be told also of an empty body.
+                    request.insert_header("content-length", "0");
+                }
+            }
         }
     }
 }

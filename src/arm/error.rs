@@ -174,7 +174,7 @@ impl Error {
     pub(super) fn from_response(request: &str, response: &Response) -> Self {
         let details = match &response.body {
             Value::String(text) => {
-                vec![Detail { code: status_name(response.status), message: scrub::text(&plain_text(text)), target: None }]
+                vec![Detail { code: header_code(response), message: scrub::text(&plain_text(text)), target: None }]
             }
             body => unwrap(body),
         };
@@ -192,7 +192,7 @@ impl Error {
 
     fn service(request: &str, response: &Response, mut details: Vec<Detail>) -> Self {
         if details.is_empty() {
-            details.push(Detail { code: status_name(response.status), message: "the service gave no reason".to_owned(), target: None });
+            details.push(Detail { code: header_code(response), message: "the service gave no reason".to_owned(), target: None });
         }
         let innermost = innermost(&details);
         Self::Service {
@@ -218,6 +218,11 @@ impl Error {
             ErrorKind::DataConversion => Self::Answer { request: request.to_owned(), problem: cause.message },
         }
     }
+}
+
+/// The code that storage services give in a header, since their bodies are XML or none; else the status's name.
+fn header_code(response: &Response) -> String {
+    response.header("x-ms-error-code").map_or_else(|| status_name(response.status), str::to_owned)
 }
 
 /// Whether an error of the pipeline may pass by itself: a broken connection, or a sign-in service out of order.

@@ -127,6 +127,17 @@ pub struct Backing {
     pub snapshot_id: Option<String>,
     /// The managed image.
     pub managed_image_id: Option<String>,
+    /// The VHD in the factory's storage account.
+    pub vhd: Option<Vhd>,
+}
+
+/// A VHD in the factory's storage account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vhd {
+    /// The blob's name.
+    pub blob: String,
+    /// The virtual machine that it is captured from; empty where nobody knows.
+    pub vm: String,
 }
 
 impl Backing {
@@ -199,7 +210,7 @@ impl Image {
             state: State::parse(properties["provisioningState"].as_str()),
             created: date(&properties["creationDate"]),
             os_type: from_vm.or_else(|| OsType::parse(named?)),
-            backing: Backing { snapshot_id: own("managedSnapshotId"), managed_image_id: own("managedImageId") },
+            backing: Backing { snapshot_id: own("managedSnapshotId"), managed_image_id: own("managedImageId"), vhd: None },
             description: own("description").unwrap_or_default(),
         }
     }

@@ -154,6 +154,8 @@ pub struct Retire {
 pub enum Target {
     /// A custom image of the lab.
     CustomImage,
+    /// A VHD in the storage account of the factory's lab.
+    Vhd,
     /// A version in the gallery.
     Version {
         /// Its id.

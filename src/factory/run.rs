@@ -9,6 +9,7 @@ mod gallery;
 mod hold;
 mod offer;
 mod remove;
+mod vhd;
 
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ use crate::{
     arm::{self, Client, ResourceId},
     compute::{region::Region, replication::RegionStatus},
     factory::{
-        configuration::{Configuration, Finding},
+        configuration::{Configuration, Finding, settings::CaptureKind},
         in_words, inventory,
         inventory::Inventory,
         names::ImagePath,
         plan::{self, Capture, Guard, Plan, Scope, Slice, plan},
         report,
+        vhd::{self as vhds, Stores},
     },
 };
 
@@ -200,6 +202,7 @@ pub struct Factory<'a> {
     configuration: &'a Configuration,
     options: RunOptions,
     gate: Semaphore,
+    stores: Stores,
     say: Say<'a>,
     /// Whether the gallery is known to be there.
     gallery_is_there: Mutex<bool>,
@@ -209,7 +212,7 @@ impl<'a> Factory<'a> {
     /// A factory in this lab. Nothing is sent yet.
     pub fn new(client: Client, lab: ResourceId, configuration: &'a Configuration, options: RunOptions, say: Say<'a>) -> Self {
         let gate = Semaphore::new(usize::try_from(options.max_concurrent.max(1)).unwrap_or(usize::MAX));
-        Self { client, lab, configuration, options, gate, say, gallery_is_there: Mutex::new(false) }
+        Self { client, lab, configuration, options, gate, stores: Stores::default(), say, gallery_is_there: Mutex::new(false) }
     }
 
     /// What there is in the labs.
@@ -218,8 +221,13 @@ impl<'a> Factory<'a> {
             let problems = self.configuration.findings.errors.iter();
             return Err(RunError::Configuration(problems.map(|finding| format!("{}: {}", finding.file, finding.message)).collect()));
         }
+        let failed = |source| RunError::Lab { lab: self.lab.to_string(), source: Box::new(source) };
         let read = inventory::read::read(&self.client, &self.gate, &self.lab, &self.configuration.labs).await;
-        let mut inventory = read.map_err(|source| RunError::Lab { lab: self.lab.to_string(), source: Box::new(source) })?;
+        let mut inventory = read.map_err(failed)?;
+        if self.configuration.settings.capture == CaptureKind::Vhd {
+            let account = self.stores.of(&self.client, &self.lab).await.map_err(failed)?;
+            inventory.factory.images.extend(vhds::images(&self.client, &self.gate, &account).await.map_err(failed)?);
+        }
         if let Some(settings) = &self.configuration.settings.gallery {
             let id = settings.id(&self.lab).map_err(|error| RunError::Configuration(vec![format!("factory.json: gallery: {error}")]))?;
             inventory.gallery = Some(crate::factory::gallery::read::read(&self.client, &self.gate, id, &inventory).await);
@@ -334,8 +342,8 @@ impl<'a> Factory<'a> {
             }
         };
         let statuses = self.statuses(plan, inventory, &source).await;
-        let copies = plan.distribute.iter().filter(|copy| copy.image_path == *path);
-        let (cleaned, copies) = join(cleaning, join_all(copies.map(|copy| self.distribute(copy, &source, &statuses, inventory)))).await;
+        let copies: Vec<_> = plan.distribute.iter().filter(|copy| copy.image_path == *path).collect();
+        let (cleaned, copies) = join(cleaning, self.in_waves(&copies, &source, &statuses, inventory)).await;
         made.cleaned_up.extend(cleaned);
         made.copies = copies;
         made
@@ -364,7 +372,10 @@ impl<'a> Factory<'a> {
         let outcome = match (build, capture, done) {
             (_, _, Some(done)) => {
                 result.status = Status::Skipped;
-                self.await_captured(done, inventory).await.map(Some)
+                match inventory.factory.image(&done.image).filter(|image| image.backing.vhd.is_some()) {
+                    Some(image) => self.await_vhd(done, image).await.map(Some),
+                    None => self.await_captured(done, inventory).await.map(Some),
+                }
             }
             (_, Some(capture), _) => self.build_and_capture(plan, inventory, build.is_some(), capture).await.map(Some),
             (Some(build), None, _) => self.build(plan, path, &build.vm).await.map(|()| None),
@@ -400,7 +411,10 @@ impl<'a> Factory<'a> {
         if self.goes_to_gallery(capture).await? {
             return self.capture_version(path, capture, inventory).await;
         }
-        self.capture(path, capture).await
+        match self.configuration.settings.capture {
+            CaptureKind::Vhd => self.capture_vhd(path, capture).await,
+            CaptureKind::CustomImage => self.capture(path, capture).await,
+        }
     }
 
     /// Where a version stands in the regions of the labs that get it; nothing for a custom image.
@@ -542,7 +556,7 @@ impl std::fmt::Display for Failure {
 
 /// Whether a virtual machine is none that the chains of this plan delete themselves.
 fn is_left_over(plan: &Plan, item: &plan::CleanUp) -> bool {
-    let is_captured = plan.capture.iter().any(|capture| capture.vm.eq_ignore_ascii_case(&item.vm));
+    let is_captured = plan.capture.iter().chain(&plan.captured).any(|capture| capture.vm.eq_ignore_ascii_case(&item.vm));
     let is_built = plan.build.iter().any(|build| build.vm.eq_ignore_ascii_case(&item.vm));
     let is_replaced = plan.replaced.iter().any(|(_, vm)| vm.eq_ignore_ascii_case(&item.vm));
     !is_captured && !is_built && !is_replaced

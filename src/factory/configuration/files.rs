@@ -8,7 +8,7 @@ use super::{
     gallery,
     gallery::{DistributionKind, GalleryItem},
     reader::{Field, Reader, child, kind},
-    settings::{ImageOverride, OsState, OsType, Settings},
+    settings::{CaptureKind, ImageOverride, OsState, OsType, Settings, Wave},
 };
 use crate::factory::names::ImagePath;
 
@@ -67,22 +67,28 @@ pub struct FactoryFile {
     pub append_generalizing_artifact: Option<bool>,
     /// Whether images are generalized (default) or specialized.
     pub os_state: Option<OsState>,
-    /// How a virtual machine is captured.
+    /// How virtual machines are captured (default `customImage`).
     pub capture: Option<CaptureKind>,
     /// How an image reaches the other labs (default `customImage`).
     pub distribution: Option<DistributionKind>,
     /// The gallery for images whose distribution is `gallery`, or whose virtual machines have Trusted Launch.
     pub gallery: Option<GalleryItem>,
+    /// The waves in which an image's copies are made, under the cap on all operations; the last one repeats (default: all at once).
+    pub waves: Option<Vec<WaveItem>>,
     /// What is different for a golden image or a folder of them; the path is the property's name, and later ones win.
     pub images: Option<std::collections::BTreeMap<String, ImageItem>>,
 }
 
-/// How a virtual machine is captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase"))]
-pub enum CaptureKind {
-    /// As a custom image of the factory's own lab.
-    CustomImage,
+/// A wave of an image's copies.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
+pub struct WaveItem {
+    /// How many labs get the image in this wave, in the order of `Labs.json` (default: all that are left).
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(range(min = 1, max = 1000)))]
+    pub labs: Option<u32>,
+    /// Minutes that the wave waits after the one before has ended (default 0).
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(range(min = 0, max = 1440)))]
+    pub pause_minutes: Option<u32>,
 }
 
 /// What is different for a golden image or a folder of them.
@@ -186,12 +192,12 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         "capture",
         "distribution",
         "gallery",
+        "waves",
         "images",
     ];
     let default = Settings::default();
     let Some(fields) = reader.fields(reader.root(), "", names) else { return default };
-    let [retention, concurrent, timeout, share, size, user, source, append, state, capture, distribution, gallery, images] = fields;
-    refuse_other_kinds(reader, capture, "capture");
+    let [retention, concurrent, timeout, share, size, user, source, append, state, capture, distribution, gallery, waves, images] = fields;
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     Settings {
         retention: reader.number(retention.as_ref(), 1..=1000).map_or(default.retention, narrow),
@@ -205,17 +211,33 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         os_state: os_state(reader, state.as_ref()).unwrap_or(default.os_state),
         distribution: gallery::distribution(reader, distribution.as_ref()).unwrap_or_default(),
         gallery: gallery::settings(reader, gallery.as_ref()),
+        capture: reader
+            .choice(capture.as_ref(), &[("customImage", CaptureKind::CustomImage), ("vhd", CaptureKind::Vhd)])
+            .unwrap_or_default(),
+        waves: waves.map(|waves| self::waves(reader, &waves)).unwrap_or_default(),
         images: images.map(|images| image_overrides(reader, &images)).unwrap_or_default(),
     }
 }
 
-/// Says plainly which kinds there are, since users of other tools will ask for VHDs here.
-fn refuse_other_kinds(reader: &mut Reader, field: Option<Field>, what: &str) {
-    let Some(field) = field else { return };
-    let Some(text) = reader.text(Some(&field)) else { return };
-    if !text.eq_ignore_ascii_case("customImage") {
-        reader.error(&field.1, format!("{what} '{text}' is not supported: customImage is"));
+fn waves(reader: &mut Reader, (value, path): &Field) -> Vec<Wave> {
+    let Value::Array(items) = value else {
+        if !value.is_null() {
+            reader.error(path, format!("{} is given, a list of waves such as {{\"labs\": 1}} is expected", kind(value)));
+        }
+        return Vec::new();
+    };
+    let mut waves = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let place = format!("{path}[{index}]");
+        let Some([labs, pause]) = reader.fields(item, &place, ["labs", "pauseMinutes"]) else { continue };
+        let labs = reader.number(labs.as_ref(), 1..=1000).and_then(|labs| usize::try_from(labs).ok());
+        let pause = reader.number(pause.as_ref(), 0..=1440).map(Duration::from_mins).unwrap_or_default();
+        if labs.is_none() && index + 1 < items.len() {
+            reader.warning(&place, "this wave takes all labs that are left: those after it are empty");
+        }
+        waves.push(Wave { labs, pause });
     }
+    waves
 }
 
 fn minutes(reader: &mut Reader, field: Option<&Field>) -> Option<Duration> {

@@ -49,6 +49,26 @@ impl OsType {
     }
 }
 
+/// How a virtual machine is captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(rename_all = "camelCase"))]
+pub enum CaptureKind {
+    /// As a custom image of the factory's own lab.
+    #[default]
+    CustomImage,
+    /// As a VHD in the storage account of the factory's lab, as the older scripts did. The receiving labs get copies of it.
+    Vhd,
+}
+
+/// A wave of copies of one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wave {
+    /// How many labs get theirs; `None` is all that are left.
+    pub labs: Option<usize>,
+    /// How long the wave waits after the one before.
+    pub pause: Duration,
+}
+
 /// The defaults of `factory.json`, with those of the documents below them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -74,6 +94,10 @@ pub struct Settings {
     pub distribution: DistributionKind,
     /// The gallery that images go through.
     pub gallery: Option<GallerySettings>,
+    /// How virtual machines are captured.
+    pub capture: CaptureKind,
+    /// The waves of an image's copies; all at once where there are none.
+    pub waves: Vec<Wave>,
     /// What is different for some golden images, by image path or folder; later ones win.
     pub images: Vec<(ImagePath, ImageOverride)>,
 }
@@ -92,6 +116,8 @@ impl Default for Settings {
             os_state: OsState::Generalized,
             distribution: DistributionKind::CustomImage,
             gallery: None,
+            capture: CaptureKind::default(),
+            waves: Vec::new(),
             images: Vec::new(),
         }
     }

@@ -71,7 +71,7 @@ fn everything_wrong_is_found_at_once_with_its_place() {
 }"#;
     let factory = r#"{
   "retention": 0,
-  "capture": "vhd",
+  "capture": "tape",
   "images": {"Win2016/a b.json": {"osState": "frozen"}}
 }"#;
     let incomplete = r#"{

@@ -63,7 +63,7 @@ fn fate(plan: &Plan, configuration: &Configuration, vm: &Vm, options: &Options, 
     if plan.replaced.iter().any(|(_, replaced)| *replaced == vm.name) {
         return Fate::Deleted(left_over(vm));
     }
-    if let Some(capture) = plan.capture.iter().find(|capture| capture.vm == vm.name) {
+    if let Some(capture) = plan.capture.iter().chain(&plan.captured).find(|capture| capture.vm == vm.name) {
         return Fate::Deleted(format!("it is captured as '{}' first", capture.image));
     }
     let is_in_time = vm.created.is_none_or(|created| now - created < options.timeout);

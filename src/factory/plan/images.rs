@@ -40,7 +40,10 @@ pub(super) fn plan_images(
         let path = image.path.clone();
         if let Some(done) = captured(inventory, &path, &options.run_id) {
             let reason = "this run has captured it already".to_owned();
-            plan.captured.push(Capture { image_path: path, image: done.image, vm: String::new(), reason, version: done.version });
+            // The disk of a VHD under way must stay until that is whole.
+            let source = factory.image(&done.image).filter(|image| image.state == State::Changing);
+            let vm = source.and_then(|image| Some(image.backing.vhd.as_ref()?.vm.clone())).unwrap_or_default();
+            plan.captured.push(Capture { image_path: path, image: done.image, vm, reason, version: done.version });
             continue;
         }
         let capture = |vm: &str, reason: &str| Capture {

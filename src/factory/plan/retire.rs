@@ -97,8 +97,9 @@ fn retire(
         match (verdict, &image.tags.image_path) {
             (Verdict::Retired(reason), Some(path)) => {
                 deleted += 1;
-                let (image, lab, image_path) = (image.name.clone(), id.clone(), path.clone());
-                plan.retire.push(Retire { image, lab, image_path, reason, version: None, target: Target::CustomImage });
+                let (name, lab, image_path) = (image.name.clone(), id.clone(), path.clone());
+                let target = if image.backing.vhd.is_some() { Target::Vhd } else { Target::CustomImage };
+                plan.retire.push(Retire { image: name, lab, image_path, reason, version: None, target });
             }
             (Verdict::Kept(reason), _) if !told.contains(&image.name) => {
                 plan.kept.push(Kept { image: Some(image.name.clone()), vm: None, lab: id.clone(), reason });

@@ -1,9 +1,10 @@
-//! Copies an image of the factory's lab to a receiving lab.
+//! Copies an image of the factory's lab to the receiving labs, in waves; VHDs are copied by `vhd`.
 //!
 //! The copy is a custom image on the same disk: on the factory image's snapshot when that was specialized, on its managed image when it was
 //! generalized (`customImages` 2018-09-15 takes `managedSnapshotId` and `managedImageId`). Nothing leaves the region, and no storage
 //! account's key is needed; in return the factory's image stays as long as a copy stands on its disk.
 
+use futures::future::{join_all, select};
 use serde_json::json;
 
 use super::{Factory, Failure, LabResult, Line, Source, Status, capture::AUTHOR};
@@ -19,6 +20,35 @@ use crate::{
 };
 
 impl Factory<'_> {
+    /// Makes an image's copies: all at once, or wave by wave where the configuration says so. The last wave of it repeats.
+    pub(super) async fn in_waves(
+        &self,
+        copies: &[&Distribute],
+        source: &Source,
+        statuses: &Result<Vec<RegionStatus>, String>,
+        inventory: &Inventory,
+    ) -> Vec<LabResult> {
+        let waves = &self.configuration.settings.waves;
+        let host = self.client.host();
+        let mut results = Vec::new();
+        let mut waiting = copies;
+        for number in 0.. {
+            if waiting.is_empty() {
+                break;
+            }
+            let wave = waves.get(number).or(waves.last()).copied().unwrap_or_default();
+            if number > 0 && !wave.pause.is_zero() {
+                let minutes = wave.pause.as_secs().div_ceil(60);
+                (self.say)(Line::Info(&format!("Image '{}': wave {} begins in {minutes} min.", source.name, number + 1)));
+                select(host.sleep(wave.pause), host.cancelled()).await;
+            }
+            let (now, later) = waiting.split_at(wave.labs.unwrap_or(waiting.len()).min(waiting.len()));
+            results.extend(join_all(now.iter().map(|copy| self.distribute(copy, source, statuses, inventory))).await);
+            waiting = later;
+        }
+        results
+    }
+
     /// Makes a copy, or waits for one that is being made.
     pub(super) async fn distribute(
         &self,
@@ -66,6 +96,9 @@ impl Factory<'_> {
             return self.offer(known, version, statuses, inventory).await;
         }
         let id = lab.child("customimages", &copy.image).map_err(|error| refused(error.to_string()))?;
+        if let Some(vhd) = &source.backing.vhd {
+            return self.distribute_vhd(copy, source, vhd, inventory).await;
+        }
         let mut properties = json!({"author": AUTHOR, "description": source.description});
         match (&source.backing.snapshot_id, &source.backing.managed_image_id) {
             (Some(snapshot), _) => properties["managedSnapshotId"] = json!(snapshot),

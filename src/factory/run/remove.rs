@@ -7,7 +7,9 @@ use crate::{
     arm::{self, ResourceId},
     devtestlab::{custom_image, virtual_machine},
     factory::{
-        DEPLOYMENT_PREFIX, in_words,
+        DEPLOYMENT_PREFIX,
+        configuration::settings::CaptureKind,
+        in_words,
         inventory::{Image, State},
         plan::{CleanUp, Retire, Target},
     },
@@ -39,6 +41,10 @@ impl Factory<'_> {
     async fn try_retire(&self, item: &Retire) -> Result<bool, Failure> {
         match &item.target {
             Target::CustomImage => {}
+            Target::Vhd => {
+                let action = format!("retire VHD '{}' of the factory's lab", item.image);
+                return self.retire_vhd(item).await.map_err(Failure::azure(action));
+            }
             Target::Version { id } => return self.retire_version(item, id).await,
             Target::Definition { id } => return self.retire_definition(item, id).await,
             Target::SharedImage { gallery, detach } => return self.withdraw(item, gallery, *detach).await,
@@ -119,6 +125,9 @@ impl Factory<'_> {
 
     pub(super) async fn delete_vm(&self, vm: &str) -> Result<(), arm::Error> {
         let Ok(id) = self.lab.child("virtualmachines", vm) else { return Ok(()) };
+        if self.configuration.settings.capture == CaptureKind::Vhd {
+            self.release(vm).await?;
+        }
         let _permit = self.gate.acquire().await;
         self.operate(virtual_machine::delete(&id), self.options.operation_timeout).await.map(|_| ())
     }
