@@ -13,6 +13,7 @@ mod control;
 mod deployment;
 mod devtestlab;
 mod error;
+mod exchange;
 mod faults;
 mod filter;
 mod http;
@@ -48,6 +49,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use deployment::content::Contents;
+pub use exchange::{Exchange, Observe};
 use identity::Identity;
 use seed::Seed;
 use settings::Settings;
@@ -285,6 +287,11 @@ impl Emulator {
     /// The requests that no route served, such as `GET /nowhere?api-version=2018-09-15`.
     pub fn unknown_routes(&self) -> Vec<String> {
         self.world.unknown_routes()
+    }
+
+    /// Has every exchange told to an observer, before the client gets its answer. The first observer stays.
+    pub fn observe(&self, observe: Arc<Observe>) {
+        self.world.observer.set(observe);
     }
 
     /// Stops it and waits until its port is free.

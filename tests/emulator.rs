@@ -6,7 +6,7 @@
 mod authorization;
 mod blobs;
 mod chance;
-mod client;
+pub mod client;
 mod compute;
 mod deployments;
 mod environments;

@@ -49,7 +49,7 @@ fn machine(name: &str, power: &str, generalized: bool) -> Value {
             "vmId": format!("id-of-{name}"),
             "provisioningState": "Succeeded",
             "storageProfile": {
-                "osDisk": {"osType": "Windows", "diskSizeGB": 127, "managedDisk": {"id": compute(&format!("disks/{name}-os"))}},
+                "osDisk": {"osType": "Windows", "createOption": "FromImage", "diskSizeGB": 127, "managedDisk": {"id": compute(&format!("disks/{name}-os"))}},
                 "dataDisks": [],
             },
             "instanceView": {"hyperVGeneration": "V2", "statuses": statuses},

@@ -35,6 +35,8 @@ use dtl::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::judges::schema::Judge;
+
 /// The subscription, group and lab of the built-in seed.
 pub const SUBSCRIPTION: &str = "11111111-1111-4111-8111-111111111111";
 /// The resource group of the built-in seed's lab.
@@ -52,6 +54,7 @@ pub struct Harness {
     target: Target,
     transport: Transport,
     folder: TempDir,
+    judge: Judge,
     tolerates_unknown_routes: bool,
 }
 
@@ -90,13 +93,14 @@ impl Harness {
             Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None, state: None, azurite: None };
         change(&mut options);
         let emulator = emulator::start(options).await.expect("the emulator starts");
+        let judge = Judge::of(&emulator);
         let target = Target::emulator(emulator.ready()).expect("the seed has a subscription");
         let transport = target.trust(|_| None).and_then(|trust| Transport::new(&trust)).expect("the emulator's certificate is good");
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["s", "t", "a"] {
             fs::create_dir(folder.path().join(name)).expect("a folder of the job");
         }
-        Self { emulator, target, transport, folder, tolerates_unknown_routes: false }
+        Self { emulator, target, transport, folder, judge, tolerates_unknown_routes: false }
     }
 
     /// What the emulator said when it was ready.
@@ -275,6 +279,7 @@ impl Harness {
     pub async fn finish(self) {
         let unknown = self.emulator.unknown_routes();
         self.emulator.stop().await;
+        drop(self.judge);
         assert!(self.tolerates_unknown_routes || unknown.is_empty(), "the emulator does not know {unknown:#?}");
     }
 }

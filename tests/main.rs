@@ -10,6 +10,7 @@ mod emulator;
 mod factory;
 mod gallery;
 mod harness;
+mod judges;
 mod packaged;
 mod pipeline;
 mod reliability;

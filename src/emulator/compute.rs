@@ -224,13 +224,15 @@ fn is_second_generation(offer: &str, sku: &str) -> bool {
 }
 
 fn instance_view(machine: &Resource) -> Value {
-    json!({
-        "computerName": machine.property("osProfile")["computerName"],
-        "hyperVGeneration": generation(machine),
-        "statuses": statuses(machine),
-        "disks": [{"name": machine.property("storageProfile")["osDisk"]["name"], "statuses": [
-            {"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"}]}],
-    })
+    let mut view = json!({"hyperVGeneration": generation(machine), "statuses": statuses(machine)});
+    if let Some(name) = machine.property("osProfile")["computerName"].as_str() {
+        view["computerName"] = json!(name);
+    }
+    if let Some(name) = machine.property("storageProfile")["osDisk"]["name"].as_str() {
+        let done = json!({"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"});
+        view["disks"] = json!([{"name": name, "statuses": [done]}]);
+    }
+    view
 }
 
 /// Sets the power state of a machine, and of the lab machine that it belongs to.

@@ -35,6 +35,9 @@ use super::{
     world::{Call, World},
 };
 
+/// The only api-version that has shared images.
+const SHARED_IMAGES: &str = "2018-10-15-preview";
+
 /// Serves a request to the provider.
 pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
     if let [locations, _, operations, name] = target.rest.as_slice()
@@ -91,9 +94,9 @@ fn serve_collection(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Res
     }
     let expand = Expand::parse(&call.request.parameter("$expand").unwrap_or_default());
     if target.rest.len() == 5 && target.rest[3].eq_ignore_ascii_case("@all") {
-        return page::list(world, call, &of_all_users(world, target), |resource| shown(world, resource, &expand));
+        return page::list(world, call, &of_all_users(world, target), |resource| shown(world, call, resource, &expand));
     }
-    page::list(world, call, &world.store.members(&collection), |resource| shown(world, resource, &expand))
+    page::list(world, call, &world.store.members(&collection), |resource| shown(world, call, resource, &expand))
 }
 
 /// The lab and everything between it and this resource must exist; users and policy sets are there by themselves.
@@ -137,7 +140,7 @@ fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Resul
         "PUT" => {
             let body = parse_object(&call.request.body)?;
             let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
-            let reply = applied.reply();
+            let reply = Reply::json(applied.reply().status, &show(&applied.resource));
             Ok(match &applied.operation {
                 Some(operation) => reply.with_header("Azure-AsyncOperation", status_url(call, &id, &applied.resource, operation, "")),
                 None => reply,
@@ -153,13 +156,13 @@ fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Resul
 fn get(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
     let expand = Expand::parse(&call.request.parameter("$expand").unwrap_or_default());
     if let Some(resource) = world.store.get(&id.key()) {
-        return Ok(Reply::ok(&shown(world, &resource, &expand)));
+        return Ok(Reply::ok(&shown(world, call, &resource, &expand)));
     }
     plain::implied(world, id).map(|body| Reply::ok(&body)).ok_or_else(|| not_found(id))
 }
 
 /// A resource as a list or GET shows it, with what `$expand` asks for.
-fn shown(world: &World, resource: &Resource, expand: &Expand) -> Value {
+fn shown(world: &World, call: &Call<'_>, resource: &Resource, expand: &Expand) -> Value {
     let mut body = match resource.type_name.as_str() {
         "Microsoft.DevTestLab/labs/virtualMachines" => virtual_machine::show(world, resource, expand),
         "Microsoft.DevTestLab/labs/virtualNetworks" if expand.has("externalSubnets") => plain::show_network(world, resource),
@@ -169,6 +172,11 @@ fn shown(world: &World, resource: &Resource, expand: &Expand) -> Value {
         && let Some(id) = Id::parse(&resource.key).filter(|id| id.pairs.len() > 1)
     {
         body["properties"]["applicableSchedule"] = schedule::applicable(world, &id, resource.location());
+    }
+    if call.api_version != SHARED_IMAGES
+        && let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut)
+    {
+        properties.remove("sharedImageId");
     }
     expand.select(&mut body);
     body
@@ -182,7 +190,7 @@ fn patch(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
     }
     let resource = provision::patch_tags(world, &id.key(), &body).ok_or_else(|| not_found(id))?;
     if call.api_version.as_str() >= "2017" {
-        return Ok(Reply::ok(&shown(world, &resource, &Expand::default())));
+        return Ok(Reply::ok(&shown(world, call, &resource, &Expand::default())));
     }
     let given = lab_properties(&body)?;
     let fixed = |name: &str| virtual_machine::READ_ONLY.contains(&name) || virtual_machine::FIXED.contains(&name);
@@ -191,7 +199,7 @@ fn patch(world: &World, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
             resource.set(&name, value);
         }
     });
-    Ok(Reply::ok(&shown(world, &changed.unwrap_or(resource), &Expand::default())))
+    Ok(Reply::ok(&shown(world, call, &changed.unwrap_or(resource), &Expand::default())))
 }
 
 /// Environments, disks and the like of everybody.
@@ -202,7 +210,13 @@ fn of_all_users(world: &World, target: &Target) -> Vec<Arc<Resource>> {
 }
 
 fn show(resource: &Resource) -> Value {
-    resource.body.clone()
+    let mut body = resource.body.clone();
+    if resource.type_name == "Microsoft.DevTestLab/labs/serviceRunners"
+        && let Some(parts) = body.as_object_mut()
+    {
+        parts.remove("properties");
+    }
+    body
 }
 
 /// Makes or changes a resource of the provider.
@@ -219,6 +233,9 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
 }
 
 fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
+    if kinds::of(id).is_none_or(|kind| kind.delete == Verb::None) {
+        return Err(ApiError::method_not_allowed("DELETE", &call.request.path));
+    }
     let Some(resource) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
     let operation = match resource.type_name.as_str() {
         "Microsoft.DevTestLab/labs" => lab::delete(world, id),

@@ -165,8 +165,12 @@ pub async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Re
     if effect.cut == Cut::After {
         return Err(Closed);
     }
+    let own = effect.status.is_none();
     reply.headers.extend(effect.headers);
     add_common_headers(&request, &mut reply);
+    if own {
+        world.observer.tell(&request, &reply);
+    }
     world.journal.answered(ticket, reply.status);
     Ok(if effect.cut == Cut::Within { truncated(response(reply)).await } else { response(reply) })
 }

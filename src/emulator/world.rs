@@ -13,6 +13,7 @@ use super::{
     blobs::Blobs,
     clock::Clock,
     deployment::content::Contents,
+    exchange::Observer,
     faults::{Faults, Outcome},
     http::Request,
     identity::{Caller, Identity},
@@ -41,6 +42,8 @@ pub struct World {
     pub faults: Faults,
     /// The requests served.
     pub journal: Journal,
+    /// Whoever looks on.
+    pub observer: Observer,
     /// Token buckets.
     pub throttle: Throttle,
     /// The tenant.
@@ -69,6 +72,7 @@ impl World {
             ledger,
             faults: Faults::default(),
             journal: Journal::default(),
+            observer: Observer::default(),
             throttle: Throttle::default(),
             identity,
             contents: Contents::default(),

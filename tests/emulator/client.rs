@@ -9,6 +9,8 @@ use dtl::emulator::{self, Emulator, Options};
 use reqwest::{Certificate, Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::judges::schema::Judge;
+
 /// The group of the built-in lab.
 pub const GROUP: &str = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/devtestlabs";
 /// The built-in lab.
@@ -56,6 +58,7 @@ pub struct Azure {
     pub emulator: Emulator,
     pub http: Client,
     pub token: String,
+    _judge: Judge,
 }
 
 impl Azure {
@@ -83,7 +86,8 @@ impl Azure {
         let pem = fs::read(&emulator.ready().ca_file).expect("the authority's certificate");
         let certificate = Certificate::from_pem(&pem).expect("a certificate");
         let http = Client::builder().tls_certs_only([certificate]).build().expect("a client");
-        let mut azure = Self { emulator, http, token: String::new() };
+        let judge = Judge::of(&emulator);
+        let mut azure = Self { emulator, http, token: String::new(), _judge: judge };
         azure.token = azure.sign_in().await;
         azure
     }

@@ -21,7 +21,7 @@ enum Command {
     Package,
     /// Run all tests; needs Rust and Node 20 or newer
     Test {
-        /// Also what takes minutes: a thousand runs against faults by chance
+        /// Also what takes minutes: a thousand runs against faults by chance, and `az` against the emulator (needs Python 3.10 or newer)
         #[arg(long)]
         all: bool,
     },

@@ -80,15 +80,21 @@ fn check_capturable(machine: &Resource) -> Result<(), ApiError> {
 fn storage_of(machine: &Resource) -> Value {
     let storage = machine.property("storageProfile");
     let disks = storage["dataDisks"].as_array().into_iter().flatten();
-    let disks: Vec<Value> = disks
-        .map(|disk| json!({"lun": disk["lun"], "managedDisk": {"id": disk["managedDisk"]["id"]}, "caching": disk["caching"], "diskSizeGB": disk["diskSizeGB"]}))
-        .collect();
-    json!({
-        "osDisk": {"osType": storage["osDisk"]["osType"], "osState": "Generalized", "managedDisk": {"id": storage["osDisk"]["managedDisk"]["id"]},
-            "caching": storage["osDisk"]["caching"], "diskSizeGB": storage["osDisk"]["diskSizeGB"], "storageAccountType": "Standard_LRS"},
-        "dataDisks": disks,
-        "zoneResilient": false,
-    })
+    let disks: Vec<Value> = disks.map(|disk| captured(disk, &["lun", "caching", "diskSizeGB"])).collect();
+    let mut system = captured(&storage["osDisk"], &["osType", "caching", "diskSizeGB"]);
+    system["osState"] = json!("Generalized");
+    system["storageAccountType"] = json!("Standard_LRS");
+    json!({"osDisk": system, "dataDisks": disks, "zoneResilient": false})
+}
+
+/// What an image takes over from a machine's disk; a seeded one may lack some of it.
+fn captured(disk: &Value, names: &[&str]) -> Value {
+    let mut taken: serde_json::Map<String, Value> =
+        names.iter().filter_map(|name| Some(((*name).to_owned(), disk.get(*name)?.clone()))).collect();
+    if let Some(id) = disk["managedDisk"]["id"].as_str() {
+        taken.insert("managedDisk".into(), json!({ "id": id }));
+    }
+    Value::Object(taken)
 }
 
 fn check_storage(world: &World, storage: &Value) -> Result<(), ApiError> {

@@ -82,7 +82,9 @@ fn compute_properties(world: &World, machine: &Resource, disk: &Id, interface: &
         json!({"publisher": reference["publisher"], "offer": reference["offer"], "sku": reference["sku"], "version": reference["version"]})
     } else {
         let shared = crate::emulator::devtestlab::shared_gallery::image_reference(world, machine);
-        shared.unwrap_or_else(|| json!({"id": machine.property("customImageId")}))
+        // A seeded machine may name no image at all.
+        let custom = machine.property("customImageId").as_str().map(|id| json!({ "id": id }));
+        shared.or(custom).unwrap_or_else(|| json!({}))
     };
     let mut properties = json!({
         "vmId": uuid::Uuid::new_v4().to_string(),

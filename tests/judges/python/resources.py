@@ -1,0 +1,120 @@
+"""Microsoft.Resources by azure-mgmt-resource and azure-mgmt-resource-deployments."""
+
+from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+from azure.mgmt.resource.resources import ResourceManagementClient
+
+GROUP = "judgedresources"
+TEMPLATE = {
+    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+    "contentVersion": "1.0.0.0",
+    "parameters": {"name": {"type": "string"}},
+    "resources": [
+        {
+            "type": "Microsoft.Network/publicIPAddresses",
+            "apiVersion": "2023-09-01",
+            "name": "[parameters('name')]",
+            "location": "[resourceGroup().location]",
+            "properties": {"publicIPAllocationMethod": "Static"},
+        }
+    ],
+    "outputs": {"id": {"type": "string", "value": "[resourceId('Microsoft.Network/publicIPAddresses', parameters('name'))]"}},
+}
+ABOVE = {
+    "$schema": "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#",
+    "contentVersion": "1.0.0.0",
+    "resources": [{"type": "Microsoft.Resources/resourceGroups", "apiVersion": "2021-04-01", "name": "judgedabove", "location": "westeurope", "properties": {}}],
+}
+
+
+def deployment(mode="Incremental", name="ip1"):
+    return {"properties": {"mode": mode, "template": TEMPLATE, "parameters": {"name": {"value": name}}}}
+
+
+def run(judge):
+    client = judge.client(ResourceManagementClient)
+    groups(judge, client)
+    generic(judge, client)
+    deployments(judge, judge.client(DeploymentsMgmtClient))
+    above(judge, judge.client(DeploymentsMgmtClient))
+    call = judge.call
+    call("resource_groups.begin_delete", lambda: client.resource_groups.begin_delete(GROUP))
+    call("resource_groups.check_existence of none", lambda: client.resource_groups.check_existence(GROUP), lambda there: there is False)
+
+
+def groups(judge, client):
+    call = judge.call
+    groups = client.resource_groups
+    call("resource_groups.create_or_update", lambda: groups.create_or_update(GROUP, {"location": "westeurope", "tags": {"a": "b"}}))
+    call("resource_groups.check_existence", lambda: groups.check_existence(GROUP), lambda there: there is True)
+    call("resource_groups.get", lambda: groups.get(GROUP), lambda group: group.properties.provisioning_state == "Succeeded")
+    call("resource_groups.list", lambda: groups.list(filter="tagName eq 'a' and tagValue eq 'b'"), lambda found: GROUP in [one.name for one in found])
+    call("resource_groups.update", lambda: groups.update(GROUP, {"tags": {"c": "d"}}), lambda group: group.tags == {"c": "d"})
+    judge.refused("resource_groups.get of none", 404, "ResourceGroupNotFound", lambda: groups.get("nowhere"))
+    call("providers.list", lambda: client.providers.list(), len)
+    call("providers.get", lambda: client.providers.get("Microsoft.DevTestLab"), lambda one: one.resource_types)
+    call("providers.register", lambda: client.providers.register("Microsoft.DevTestLab"), lambda one: one.registration_state == "Registered")
+
+
+def generic(judge, client):
+    call = judge.call
+    resources = client.resources
+    where = (GROUP, "Microsoft.Network", "", "publicIPAddresses", "ip0")
+    version = {"api_version": "2023-09-01"}
+    given = {"location": "westeurope", "properties": {"publicIPAllocationMethod": "Static"}}
+    made = call("resources.begin_create_or_update", lambda: resources.begin_create_or_update(*where, given, **version))
+    key = made.id if made else ""
+    call("resources.check_existence", lambda: resources.check_existence(*where, **version), lambda there: there is True)
+    call("resources.get", lambda: resources.get(*where, **version))
+    call("resources.get_by_id", lambda: resources.get_by_id(key, **version))
+    call("resources.begin_create_or_update_by_id", lambda: resources.begin_create_or_update_by_id(key, given, **version))
+    call("resources.check_existence_by_id", lambda: resources.check_existence_by_id(key, **version), lambda there: there is True)
+    call("resources.begin_update_by_id", lambda: resources.begin_update_by_id(key, {"tags": {"a": "b"}}, **version))
+    call("resources.list", lambda: resources.list(filter="resourceType eq 'Microsoft.Network/publicIPAddresses'", expand="createdTime,changedTime"), len)
+    call("resources.list by tag", lambda: resources.list(filter="tagName eq 'a' and tagValue eq 'b'"), lambda found: [one.name for one in found] == ["ip0"])
+    call("resources.list_by_resource_group", lambda: resources.list_by_resource_group(GROUP), lambda found: len(found) == 1)
+    tags = client.tags
+    call("tags.begin_create_or_update_at_scope", lambda: tags.begin_create_or_update_at_scope(key, {"properties": {"tags": {"e": "f"}}}))
+    call("tags.begin_update_at_scope", lambda: tags.begin_update_at_scope(key, {"operation": "Merge", "properties": {"tags": {"g": "h"}}}))
+    call("tags.get_at_scope", lambda: tags.get_at_scope(key), lambda found: found.properties.tags == {"e": "f", "g": "h"})
+    call("tags.begin_delete_at_scope", lambda: tags.begin_delete_at_scope(key))
+    call("tags.list", lambda: tags.list())
+    call("resources.begin_delete_by_id", lambda: resources.begin_delete_by_id(key, **version))
+    call("resources.begin_create_or_update again", lambda: resources.begin_create_or_update(*where, given, **version))
+    call("resources.begin_delete", lambda: resources.begin_delete(*where, **version))
+
+
+def deployments(judge, client):
+    call = judge.call
+    deployments = client.deployments
+    own = (GROUP, "first")
+    call("deployments.begin_validate", lambda: deployments.begin_validate(*own, deployment()), lambda answer: answer.error is None)
+    call("deployments.begin_what_if", lambda: deployments.begin_what_if(*own, deployment()), lambda answer: answer.status == "Succeeded" and len(answer.changes) >= 1)
+    call("deployments.begin_create_or_update", lambda: deployments.begin_create_or_update(*own, deployment()), lambda one: one.properties.outputs["id"]["value"])
+    call("deployments.get", lambda: deployments.get(*own), lambda one: one.properties.provisioning_state == "Succeeded")
+    call("deployments.check_existence", lambda: deployments.check_existence(*own), lambda there: there is True)
+    call("deployments.list_by_resource_group", lambda: deployments.list_by_resource_group(GROUP, filter="provisioningState eq 'Succeeded'", top=5), len)
+    call("deployments.export_template", lambda: deployments.export_template(*own), lambda one: one.template)
+    listed = call("deployment_operations.list", lambda: client.deployment_operations.list(*own), len) or []
+    if listed:
+        call("deployment_operations.get", lambda: client.deployment_operations.get(*own, listed[0].operation_id))
+    running = deployments.begin_create_or_update(GROUP, "cancelled", deployment(name="ip2"), polling=False)
+    call("deployments.cancel", lambda: deployments.cancel(GROUP, "cancelled"))
+    del running
+    judge.refused("deployments.get of none", 404, "DeploymentNotFound", lambda: deployments.get(GROUP, "none"))
+    call("deployments.calculate_template_hash", lambda: deployments.calculate_template_hash(TEMPLATE), lambda answer: answer.template_hash)
+    call("deployments.begin_delete", lambda: deployments.begin_delete(*own))
+
+
+def above(judge, client):
+    call = judge.call
+    deployments = client.deployments
+    given = {"location": "westeurope", "properties": {"mode": "Incremental", "template": ABOVE, "parameters": {}}}
+    call("deployments.begin_validate_at_subscription_scope", lambda: deployments.begin_validate_at_subscription_scope("above", given))
+    call("deployments.begin_what_if_at_subscription_scope", lambda: deployments.begin_what_if_at_subscription_scope("above", given), lambda answer: answer.status == "Succeeded")
+    call("deployments.begin_create_or_update_at_subscription_scope", lambda: deployments.begin_create_or_update_at_subscription_scope("above", given))
+    call("deployments.get_at_subscription_scope", lambda: deployments.get_at_subscription_scope("above"))
+    call("deployments.check_existence_at_subscription_scope", lambda: deployments.check_existence_at_subscription_scope("above"), lambda there: there is True)
+    call("deployments.list_at_subscription_scope", lambda: deployments.list_at_subscription_scope(), len)
+    call("deployments.export_template_at_subscription_scope", lambda: deployments.export_template_at_subscription_scope("above"))
+    call("deployment_operations.list_at_subscription_scope", lambda: client.deployment_operations.list_at_subscription_scope("above"), len)
+    call("deployments.begin_delete_at_subscription_scope", lambda: deployments.begin_delete_at_subscription_scope("above"))
