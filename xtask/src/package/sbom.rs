@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::supply;
+use crate::{shell, supply};
 
 /// The document.
 pub fn document() -> Result<Value> {
@@ -20,12 +20,14 @@ pub fn document() -> Result<Value> {
         list(&metadata["resolve"]["nodes"]).iter().filter_map(|node| Some((node["id"].as_str()?, node))).collect();
     let root = packages.iter().find(|(_, package)| package["name"] == "dtl").map(|(id, _)| *id).context("the package is not there")?;
     let checksums = supply::checksums()?;
+    let compiled = compiled()?;
 
     let mut reached = BTreeSet::new();
     let mut waiting = vec![root];
     while let Some(id) = waiting.pop() {
         if reached.insert(id) {
-            waiting.extend(nodes.get(id).into_iter().flat_map(|node| linked(node)));
+            let below = nodes.get(id).into_iter().flat_map(|node| linked(node));
+            waiting.extend(below.filter(|id| packages.get(id).is_some_and(|package| compiled.contains(&supply::key(package)))));
         }
     }
     let reference = |id: &str| packages.get(id).map_or_else(String::new, |package| purl(package));
@@ -35,7 +37,8 @@ pub fn document() -> Result<Value> {
     let mut dependencies: Vec<Value> = reached
         .iter()
         .map(|id| {
-            let mut below: Vec<String> = nodes.get(id).into_iter().flat_map(|node| linked(node)).map(reference).collect();
+            let below = nodes.get(id).into_iter().flat_map(|node| linked(node));
+            let mut below: Vec<String> = below.filter(|id| reached.contains(id)).map(reference).collect();
             below.sort();
             json!({"ref": reference(id), "dependsOn": below})
         })
@@ -50,6 +53,20 @@ pub fn document() -> Result<Value> {
         "components": components,
         "dependencies": dependencies,
     }))
+}
+
+/// Name and version of what is compiled into the engines: `cargo metadata` knows only the features of the whole workspace, which are more.
+fn compiled() -> Result<BTreeSet<String>> {
+    let mut command = shell::cargo();
+    command.args(["tree", "--locked", "--package", "dtl", "--target", super::wasm::TARGET, "--all-features"]);
+    let output = shell::capture(command.args(["--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"]))?;
+    let text = String::from_utf8(output.stdout)?;
+    // A line is `name v1.2.3`, and perhaps where it lies or that it was shown before.
+    let packages = text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(" v")?;
+        Some(format!("{name} {}", rest.split(' ').next()?))
+    });
+    Ok(packages.collect())
 }
 
 /// What is compiled into the same artifact: no build script's and no test's dependencies.
