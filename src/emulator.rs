@@ -16,6 +16,8 @@ mod error;
 mod exchange;
 mod faults;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod http;
 mod id;
 mod identity;
@@ -55,6 +57,9 @@ use seed::Seed;
 use settings::Settings;
 use state::{Meta, State};
 use world::World;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzzing::fuzz;
 
 /// How to start an emulator.
 #[derive(Clone, Debug)]

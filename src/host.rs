@@ -9,7 +9,7 @@ use azure_core::{credentials::SecretBytes, http::HttpClient};
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod scripted;
 
 /// The machine that runs the engine.

@@ -19,6 +19,8 @@ pub mod template;
 pub mod cli;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod emulator;
+#[cfg(all(any(test, feature = "fuzzing"), not(target_arch = "wasm32")))]
+pub mod fuzzing;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 

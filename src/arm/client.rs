@@ -343,9 +343,10 @@ impl Client {
         let mut uncertain = false;
         let mut refused = false;
         for attempt in 1.. {
-            let turn = self.budgets.turn(sent.method, sent.url, self.host.elapsed());
-            let wait = turn.as_ref().map_or(Duration::ZERO, |turn| turn.wait);
-            self.sleep(wait).await.map_err(|()| Error::Cancelled { during: format!("{}, which was not sent", sent.describe) })?;
+            let mut turn = self.budgets.turn(sent.method, sent.url);
+            while let Some(Err(wait)) = turn.as_mut().map(|turn| turn.take(self.host.elapsed())) {
+                self.sleep(wait).await.map_err(|()| Error::Cancelled { during: format!("{}, which was not sent", sent.describe) })?;
+            }
             let outcome = self.exchange(sent).await?;
             if let (Some(turn), Ok(response)) = (turn, &outcome) {
                 let quiet = retry::retry_after(&response.headers, self.host.now());

@@ -5,7 +5,12 @@
 
 mod emulator;
 mod factory;
+mod lateness;
 mod measure;
+mod page;
+mod plot;
+pub mod regression;
+mod scale;
 mod template;
 
 use std::{
@@ -61,10 +66,10 @@ impl Figure {
     }
 }
 
-/// Packages, measures, prints and writes.
-pub fn run() -> Result<()> {
+/// Packages, measures, prints and writes; into the documentation too, if that is wanted.
+pub fn run(docs: bool) -> Result<()> {
     package::run()?;
-    shell::run(shell::cargo().args(["build", "--release", "--quiet", "--bin", "dtl"]))?;
+    build()?;
     let baseline = bundle_baseline()?;
     let task = shell::root().join("dist/tasks/AzureDevTestLabsDeleteVM/index.js");
     let mut figures = sizes(&baseline)?;
@@ -75,12 +80,24 @@ pub fn run() -> Result<()> {
             println!("Node {major} has no package for this machine: not measured");
         }
     }
-    figures.extend(overshoot(&task, &baseline)?);
-    figures.extend(template::evaluation()?);
+    let (late, lateness) = lateness::measure(&task, &baseline)?;
+    figures.extend(late);
+    let (evaluation, loops) = template::evaluation()?;
+    figures.extend(evaluation);
     figures.extend(factory::run()?);
+    let (growth, scale) = scale::growth()?;
+    figures.extend(growth);
     print(&figures);
+    if docs {
+        page::write(&figures, &[lateness, loops, scale])?;
+    }
     let file = shell::target().join("bench.json");
     fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("failed to write {}", file.display()))
+}
+
+/// Builds the native program as it is shipped.
+pub fn build() -> Result<()> {
+    shell::run(shell::cargo().args(["build", "--release", "--quiet", "--bin", "dtl"]))
 }
 
 fn bundle_baseline() -> Result<PathBuf> {
@@ -131,28 +148,6 @@ fn start_up(major: u32, task: &Program, baseline: &Program) -> Result<Vec<Figure
         Figure::new(format!("Delete VM above it, Node {major}"), "ms", above(ours), Some(25.0)).against(above(theirs)),
         Figure::new(format!("peak memory of Delete VM, Node {major}"), "MiB", memory(task)?, Some(60.0)).against(memory(baseline)?),
     ])
-}
-
-/// How much later than it happened the end of an operation is known.
-fn overshoot(task: &Path, baseline: &Path) -> Result<Vec<Figure>> {
-    let node = npm::node(20).unwrap_or_else(|| "node".into());
-    let mut figures = Vec::new();
-    for (seconds, goal) in [(1.0, 0.3), (31.0, 2.0)] {
-        let emulator = Emulator::start(seconds)?;
-        let program = |script| Program::new(&node, script);
-        let late = |script, machine: &str| -> Result<f64> {
-            let instant = program(script).run(&environment(&emulator, "not-there"))?;
-            let waited = program(script).run(&environment(&emulator, machine))?;
-            Ok((waited.as_secs_f64() - instant.as_secs_f64() - seconds).max(0.0))
-        };
-        let (ours, theirs) = std::thread::scope(|scope| {
-            let theirs = scope.spawn(|| late(baseline, "theirs"));
-            let ours = late(task, "ours");
-            (ours, theirs.join().expect("measuring does not panic"))
-        });
-        figures.push(Figure::new(format!("lateness after an operation of {seconds} s"), "s", ours?, Some(goal)).against(theirs?));
-    }
-    Ok(figures)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use crate::{reproduce, shell, supply, test};
+use crate::{bench, reproduce, shell, supply, test};
 
-/// Formatting, lints for both targets, documentation, dependencies, tests, which package first, and whether a build can be repeated.
+/// Formatting, lints for both targets, documentation, dependencies, tests, which package first, whether a build can be repeated; at last
+/// sizes and instruction counts.
 pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
@@ -16,5 +17,7 @@ pub fn run() -> Result<()> {
     shell::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
     supply::run()?;
     test::run(false)?;
-    reproduce::run()
+    reproduce::run()?;
+    bench::build()?;
+    bench::regression::compare()
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod npm;
 mod package;
 mod reproduce;
@@ -32,7 +33,22 @@ enum Command {
     /// Build an engine in two places and compare the bytes
     Reproduce,
     /// Measure the packaged tasks into target/bench.json
-    Bench,
+    Bench {
+        /// Only take today's sizes and instruction counts as those to compare with
+        #[arg(long)]
+        accept: bool,
+        /// Also write the figures and plots into docs/performance.md
+        #[arg(long, conflicts_with = "accept")]
+        docs: bool,
+    },
+    /// Fuzz every target in turn, or one
+    Fuzz {
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// The only target
+        target: Option<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,6 +58,12 @@ fn main() -> anyhow::Result<()> {
         Command::Supply => supply::run(),
         Command::Reproduce => reproduce::run(),
         Command::Ci => ci::run(),
-        Command::Bench => bench::run(),
+        Command::Bench { accept: false, docs } => bench::run(docs),
+        Command::Bench { accept: true, .. } => {
+            package::run()?;
+            bench::build()?;
+            bench::regression::accept()
+        }
+        Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
     }
 }

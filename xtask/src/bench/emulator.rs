@@ -81,9 +81,11 @@ fn seed_json() -> Value {
             "properties": { "provisioningState": "Succeeded", "osType": "Linux" },
         })
     };
+    let machines = (0..super::lateness::SAMPLES).flat_map(|sample| [format!("ours{sample}"), format!("theirs{sample}")]);
+    let machines: Vec<_> = machines.map(|name| machine(&name)).collect();
     json!({ "subscriptions": [{ "subscriptionId": SUBSCRIPTION, "resourceGroups": [{
         "name": "bench", "location": "westeurope",
         "labs": [{ "name": "lab", "virtualNetworks": ["network"] }],
-        "resources": [machine("ours"), machine("theirs")],
+        "resources": machines,
     }] }] })
 }

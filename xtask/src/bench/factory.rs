@@ -75,7 +75,8 @@ fn distribution(host: &str, run: fn(&Emulator, &Path) -> Result<f64>) -> Result<
     ])
 }
 
-fn native(emulator: &Emulator, configuration: &Path) -> Result<f64> {
+/// Runs the whole factory natively: its peak memory in MiB.
+pub fn native(emulator: &Emulator, configuration: &Path) -> Result<f64> {
     let mut command = dtl("run", emulator, configuration)?;
     command.args(["--run-id", "bench", "--max-concurrent", &CAP.to_string()]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("failed to start dtl")?;
@@ -124,7 +125,8 @@ fn plan() -> Result<Vec<Figure>> {
     ])
 }
 
-fn dtl(command: &str, emulator: &Emulator, configuration: &Path) -> Result<Command> {
+/// `dtl factory` with a configuration folder on an emulator.
+pub fn dtl(command: &str, emulator: &Emulator, configuration: &Path) -> Result<Command> {
     let ready = configuration.join("../ready.json");
     fs::write(&ready, emulator.ready.to_string()).context("failed to write the ready line")?;
     let mut dtl = Command::new(shell::dtl());
@@ -139,7 +141,7 @@ fn lab(number: u32) -> String {
 }
 
 /// The factory's lab and the receiving ones, over several subscriptions.
-fn seed(labs: u32) -> Value {
+pub fn seed(labs: u32) -> Value {
     let artifacts = shell::root().join("examples/image-factory/artifacts");
     let lab = |number: u32| {
         let sources = (number == 0).then(|| json!({"name": "public repo", "artifacts": artifacts}));
@@ -154,7 +156,7 @@ fn seed(labs: u32) -> Value {
 }
 
 /// A configuration folder in which every lab lists every golden image.
-fn configuration(name: &str, images: u32, labs: u32) -> Result<PathBuf> {
+pub fn configuration(name: &str, images: u32, labs: u32) -> Result<PathBuf> {
     let folder = shell::target().join("bench").join(name).join("Configuration");
     let golden = folder.join("GoldenImages/Linux");
     fs::create_dir_all(&golden)?;
@@ -215,7 +217,8 @@ fn peak_memory(process: u32) -> f64 {
     peak
 }
 
+/// A count as a figure.
 #[allow(clippy::cast_precision_loss, reason = "no run sends 2^52 requests")]
-fn count(items: usize) -> f64 {
+pub fn count(items: usize) -> f64 {
     items as f64
 }

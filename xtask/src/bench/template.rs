@@ -7,38 +7,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
-use super::{Figure, median};
+use super::{Figure, median, plot::Plot};
 use crate::shell;
 
-/// Azure's limit for one loop, and a quarter of it.
-const MANY: u32 = 800;
-const FEWER: u32 = 200;
+/// The numbers of resources in a loop; the last is Azure's limit.
+const RESOURCES: [u32; 4] = [100, 200, 400, 800];
 
 const ROUNDS: usize = 15;
 
 /// The time of `dtl template evaluate` for a loop, above that for a template without resources.
-pub fn evaluation() -> Result<Vec<Figure>> {
-    let files = [0, FEWER, MANY].map(template);
-    let mut times = [const { Vec::new() }; 3];
+pub fn evaluation() -> Result<(Vec<Figure>, Plot)> {
+    let files: Vec<PathBuf> = [0].into_iter().chain(RESOURCES).map(template).collect::<Result<_>>()?;
+    let mut times = vec![Vec::new(); files.len()];
     for _ in 0..ROUNDS {
         for (file, times) in files.iter().zip(&mut times) {
-            times.push(evaluate(file.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?)?);
+            times.push(evaluate(file)?);
         }
     }
-    let [floor, fewer, many] = times.map(median);
-    let above = |time: Duration| time.saturating_sub(floor).as_secs_f64() * 1e3;
-    let growth = above(many) / above(fewer) / (f64::from(MANY) / f64::from(FEWER));
-    Ok(vec![
-        Figure::new(format!("evaluating a loop of {MANY} resources"), "ms", above(many), Some(50.0)),
-        Figure::new(format!("its growth from {FEWER} on, 1 is linear"), "", growth, Some(1.2)),
-    ])
+    let times: Vec<Duration> = times.into_iter().map(median).collect();
+    let above: Vec<f64> = times[1..].iter().map(|time| time.saturating_sub(times[0]).as_secs_f64() * 1e3).collect();
+    let [_, fewer, _, many] = above[..] else { bail!("a time for each loop") };
+    let growth = many / fewer / (f64::from(RESOURCES[3]) / f64::from(RESOURCES[1]));
+    let figures = vec![
+        Figure::new(format!("evaluating a loop of {} resources", RESOURCES[3]), "ms", many, Some(50.0)),
+        Figure::new(format!("its growth from {} on, 1 is linear", RESOURCES[1]), "", growth, Some(1.2)),
+    ];
+    let mut plot = Plot::new("template", "Evaluating a template with a loop", "resources", "milliseconds");
+    plot.line("dtl template evaluate", RESOURCES.iter().map(|count| f64::from(*count)).zip(above));
+    Ok((figures, plot))
 }
 
 /// A template with a loop of so many resources, each with expressions in its name, properties and tags.
-fn template(count: u32) -> Result<PathBuf> {
+pub fn template(count: u32) -> Result<PathBuf> {
     let resource = json!({
         "type": "Microsoft.Storage/storageAccounts",
         "apiVersion": "2023-01-01",

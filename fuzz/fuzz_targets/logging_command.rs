@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let (_, target) = dtl::fuzzing::TARGETS.iter().find(|(name, _)| *name == "logging_command").expect("the target");
+    target(data);
+});
