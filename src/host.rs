@@ -112,6 +112,15 @@ pub enum KeyEncoding {
 #[error("{0}")]
 pub struct SignError(pub String);
 
+/// A text in upper case, letters beyond ASCII too. In WebAssembly JavaScript knows how: Unicode's tables need not be there twice.
+pub fn upper_case(text: &str) -> String {
+    #[cfg(target_arch = "wasm32")]
+    return js_sys::JsString::from(text).to_upper_case().into();
+    #[cfg(not(target_arch = "wasm32"))]
+    #[allow(clippy::disallowed_methods, reason = "the program has Unicode's tables anyway")]
+    return text.to_uppercase();
+}
+
 /// Why a file could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::host::FileError;
+use crate::host::{FileError, upper_case};
 
 /// A file named by an input, read.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(super) const ROOT_FOLDERS: [&str; 7] = [
 
 /// An input's or a variable's name as the environment has it: `.` and space become `_`, then upper case.
 pub fn mangle(name: &str) -> String {
-    name.replace(['.', ' '], "_").to_ascii_uppercase()
+    upper_case(&name.replace(['.', ' '], "_"))
 }
 
 /// A whole number within limits.

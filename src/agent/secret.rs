@@ -107,7 +107,8 @@ impl Known {
         // The last characters of Base64 depend on what follows.
         let base64 = STANDARD_NO_PAD.encode(line);
         let json = Value::from(line).to_string();
-        for form in [line, encoded.as_str(), base64.as_str(), json.trim_matches('"')] {
+        // Without the quotes around it; those within are part of it.
+        for form in [line, encoded.as_str(), base64.as_str(), &json[1..json.len() - 1]] {
             if !self.forms.iter().any(|known| known == form) {
                 self.forms.push(form.to_owned());
             }
