@@ -5,7 +5,7 @@
 //!
 //! Work that goes on when the process dies cannot be written down: it is a future. What is kept instead is the request that began it and
 //! how everything looked that it has changed since. After a restart the changes are taken back and the request is served again, with the
-//! time that has passed counted as passed ([`Credit`]), so that the work goes on where it would be by now. A request that changed what
+//! time that has passed counted as passed, so that the work goes on where it would be by now. A request that changed what
 //! unfinished work had touched is kept and served again as well, in its order.
 
 use std::{

@@ -1,5 +1,5 @@
 //! What a lab holds beside machines, images and environments: networks, users, secrets, formulas, costs; made, changed and deleted as the
-//! table of [`kinds`](super::kinds) says.
+//! table of [`kinds`] says.
 
 use std::sync::Arc;
 
