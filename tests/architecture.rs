@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tasks", &["host", "agent", "arm", "devtestlab", "resources", "compute", "storage", "template", "factory"]),
     ("emulator", &["template"]),
     ("wasm", &["host", "agent", "tasks"]),
+    ("fuzzing", &["host", "agent", "arm", "factory", "tasks", "template", "emulator", "cli"]),
     ("cli", &["host", "agent", "tasks", "emulator", "template", "factory"]),
 ];
 

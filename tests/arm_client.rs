@@ -208,8 +208,8 @@ async fn throttling_that_others_cause_is_waited_out() {
     let bench = Bench::start().await;
     bench.harness.settings(&json!({"throttling": true})).await;
     // Each knows of the other only by what the service says is left.
-    let clients = [bench.client(), bench.client()];
-    let deletions = clients.iter().flat_map(|client| (0..130).map(|_| client.send(Request::delete(lab("nowhere"), V))));
+    let clients = [bench.client(), bench.client(), bench.client()];
+    let deletions = clients.iter().flat_map(|client| (0..80).map(|_| client.send(Request::delete(lab("nowhere"), V))));
     for answer in futures::future::join_all(deletions).await {
         assert_eq!(answer.unwrap().status, 204);
     }

@@ -177,6 +177,7 @@ fn shown(world: &World, call: &Call<'_>, resource: &Resource, expand: &Expand) -
         && let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut)
     {
         properties.remove("sharedImageId");
+        properties.remove("securityProfile");
     }
     expand.select(&mut body);
     body

@@ -250,7 +250,7 @@ fn make_os_disk(world: &World, id: &Id, location: &str, os: &str, given: &mut Ma
             &name,
             &kind,
             json!({"osType": os, "diskSizeGB": size, "hyperVGeneration": "V2",
-            "creationData": {"createOption": "FromImage", "imageReference": storage["imageReference"]}}),
+            "creationData": {"createOption": "FromImage", "imageReference": {"id": image_id(id, location, &storage["imageReference"])}}}),
         );
         os_disk.insert("name".into(), json!(name));
         os_disk.insert("diskSizeGB".into(), json!(size));
@@ -261,6 +261,22 @@ fn make_os_disk(world: &World, id: &Id, location: &str, os: &str, given: &mut Ma
         storage["dataDisks"] = json!([]);
     }
     Ok(())
+}
+
+/// The id of an image; a marketplace image's is that of its version.
+fn image_id(machine: &Id, location: &str, reference: &Value) -> String {
+    let part = |name: &str| reference[name].as_str().unwrap_or_default();
+    if reference["id"].is_string() {
+        return part("id").to_owned();
+    }
+    format!(
+        "/Subscriptions/{}/Providers/Microsoft.Compute/Locations/{location}/Publishers/{}/ArtifactTypes/VMImage/Offers/{}/Skus/{}/Versions/{}",
+        machine.subscription().unwrap_or_default(),
+        part("publisher"),
+        part("offer"),
+        part("sku"),
+        part("version")
+    )
 }
 
 fn make_disk(world: &World, id: &Id, location: &str, name: &str, kind: &str, properties: Value) -> String {
