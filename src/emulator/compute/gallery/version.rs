@@ -155,12 +155,12 @@ fn update(world: &Arc<World>, put: &Put<'_>, existing: &Arc<Resource>, given: &M
     Ok(start(world, resource, false))
 }
 
-/// What a version is made from never changes.
+/// What a version is made from never changes; a client that leaves it out, as `az` does, means the same.
 fn check_same_source(existing: &Resource, wanted: &Value) -> Result<(), ApiError> {
     let there = existing.property("storageProfile");
     for pointer in ["/source/id", "/source/virtualMachineId", "/osDiskImage/source/id", "/osDiskImage/source/uri"] {
         let text = |profile: &Value| profile.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_lowercase();
-        if !wanted.is_null() && text(wanted) != text(there) {
+        if !text(wanted).is_empty() && text(wanted) != text(there) {
             return Err(change_not_allowed(&format!("galleryImageVersion.properties.storageProfile{}", pointer.replace('/', "."))));
         }
     }
