@@ -168,15 +168,24 @@ pub struct ResourceGroup {
     pub tags: Map<String, Value>,
 }
 
-/// What only a running deployment can tell.
+/// What only a running deployment can tell; by default nothing.
 pub trait Runtime {
     /// `reference(id, apiVersion, 'Full')`: the whole resource as a GET shows it, or `None` while it cannot be told.
     /// A resource group is asked for by its id too, for the location of a nested deployment's.
-    fn resource(&self, id: &str, api_version: Option<&str>) -> Result<Option<Value>, String>;
+    fn resource(&self, id: &str, api_version: Option<&str>) -> Result<Option<Value>, String> {
+        let _ = (id, api_version);
+        Ok(None)
+    }
     /// `list*(id, apiVersion, …)`, or `None` while it cannot be told. Also `providers`, `pickZones`, `toLogicalZone` and its kind come here.
-    fn list(&self, function: &str, id: &str, api_version: &str, arguments: &[Value]) -> Result<Option<Value>, String>;
+    fn list(&self, function: &str, id: &str, api_version: &str, arguments: &[Value]) -> Result<Option<Value>, String> {
+        let _ = (function, id, api_version, arguments);
+        Ok(None)
+    }
     /// The document behind a `templateLink` or `parametersLink`, or `None` when it cannot be fetched.
-    fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String>;
+    fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String> {
+        let _ = uri;
+        Ok(None)
+    }
     /// The secret of a Key Vault that a parameter refers to, or `None` when it cannot be told.
     fn secret(&self, vault_id: &str, name: &str, version: Option<&str>) -> Result<Option<Value>, String> {
         let _ = (vault_id, name, version);

@@ -16,7 +16,7 @@ use super::{
     explained,
     host::{Canceller, NativeHost, Setup, Transport, Trust},
     logging_command::LoggingCommand,
-    place::{Place, PlaceArguments},
+    place::{Place, PlaceArguments, VariableArguments},
     process_variable, say_error, say_warning,
     terminal::{steerless_json, tell},
 };
@@ -137,7 +137,7 @@ pub async fn run(arguments: Arguments) -> Exit {
         Verb::Retire => Scope::Retire,
     };
     let console = Arc::new(Console::standard());
-    let place = match Place::prepare(arguments.place.clone(), Vec::new(), Vec::new(), console).await {
+    let place = match Place::prepare(arguments.place.clone(), VariableArguments::default(), console).await {
         Ok(place) => place,
         Err(exit) => return exit,
     };

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Exit, complain,
+    Exit, assignment, complain,
     console::Console,
     environment::{Folders, Scheme},
     host::{Cancellation, Canceller, Transport},
@@ -74,6 +74,17 @@ pub struct PlaceArguments {
     pub packages: Option<PathBuf>,
 }
 
+/// The options that set pipeline variables.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct VariableArguments {
+    /// Set a variable, before those of the file: `--var name=value`; may be repeated
+    #[arg(long = "var", value_name = "K=V", value_parser = assignment)]
+    variables: Vec<(String, String)>,
+    /// Set a secret variable, masked in the log; may be repeated
+    #[arg(long = "secret", value_name = "K=V", value_parser = assignment)]
+    secrets: Vec<(String, String)>,
+}
+
 /// Reads a speed: any number above zero.
 pub fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -95,12 +106,7 @@ pub struct Place {
 
 impl Place {
     /// Gets everything ready; an error has been told when this returns `Err`.
-    pub async fn prepare(
-        arguments: PlaceArguments,
-        variables: Vec<(String, String)>,
-        secrets: Vec<(String, String)>,
-        console: Arc<Console>,
-    ) -> Result<Self, Exit> {
+    pub async fn prepare(arguments: PlaceArguments, variables: VariableArguments, console: Arc<Console>) -> Result<Self, Exit> {
         let (target, emulator) = find_target(&arguments).await?;
         let transport = target.trust(process_variable).and_then(|trust| Transport::new(&trust)).map_err(|error| fail(&error))?;
         let sources = std::env::current_dir().map_err(|error| fail(&error))?;
@@ -126,8 +132,8 @@ impl Place {
             packages,
             scheme: arguments.sign_in,
             folders,
-            variables,
-            secrets,
+            variables: variables.variables,
+            secrets: variables.secrets,
             inherited: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),

@@ -3,13 +3,13 @@
 use std::{fmt::Write as _, path::PathBuf, sync::Arc};
 
 use super::{
-    Exit, assignment,
+    Exit,
     console::{Console, Tone, spoken, toned},
     job::Report,
     listener::{Output, StepResult},
     markdown,
     pipeline::{self, Pipeline, check, yaml::Fault},
-    place::{Place, PlaceArguments, described},
+    place::{Place, PlaceArguments, VariableArguments, described},
     say_error, say_warning,
 };
 
@@ -24,12 +24,8 @@ pub struct Arguments {
     /// The pipeline
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Set a variable, before the file's own: `--var name=value`; may be repeated
-    #[arg(long = "var", value_name = "K=V", value_parser = assignment)]
-    variables: Vec<(String, String)>,
-    /// Set a secret variable, masked in the log; may be repeated
-    #[arg(long = "secret", value_name = "K=V", value_parser = assignment)]
-    secrets: Vec<(String, String)>,
+    #[command(flatten)]
+    variables: VariableArguments,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -39,7 +35,7 @@ pub async fn run(arguments: Arguments) -> Exit {
     let Some(pipeline) = read(&arguments.file) else { return Exit::Usage };
     let console = Arc::new(Console::standard());
     let (on, speed) = (arguments.place.on.clone(), arguments.place.speed);
-    let place = match Place::prepare(arguments.place, arguments.variables, arguments.secrets, Arc::clone(&console)).await {
+    let place = match Place::prepare(arguments.place, arguments.variables, Arc::clone(&console)).await {
         Ok(place) => place,
         Err(exit) => return exit,
     };

@@ -8,7 +8,7 @@ use super::{
     console::{Console, Tone},
     manifest::{self, Manifest},
     pipeline::{Action, Job, Pipeline, Step, check, yaml::Position, yaml::Scalar},
-    place::{Place, PlaceArguments, described},
+    place::{Place, PlaceArguments, VariableArguments, described},
     run::{exit, show_report},
     say_error, say_warning,
 };
@@ -27,12 +27,8 @@ pub struct Arguments {
     /// Show the task's inputs and outputs and run nothing
     #[arg(long)]
     describe: bool,
-    /// Set a pipeline variable; may be repeated
-    #[arg(long = "var", value_name = "K=V", value_parser = assignment)]
-    variables: Vec<(String, String)>,
-    /// Set a secret variable, masked in the log; may be repeated
-    #[arg(long = "secret", value_name = "K=V", value_parser = assignment)]
-    secrets: Vec<(String, String)>,
+    #[command(flatten)]
+    variables: VariableArguments,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -53,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Exit {
         return Exit::Success;
     }
     let (on, speed) = (arguments.place.on.clone(), arguments.place.speed);
-    let place = match Place::prepare(arguments.place, arguments.variables, arguments.secrets, Arc::clone(&console)).await {
+    let place = match Place::prepare(arguments.place, arguments.variables, Arc::clone(&console)).await {
         Ok(place) => place,
         Err(exit) => return exit,
     };

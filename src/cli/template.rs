@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{Exit, say_error};
-use crate::template::{self, CheckOptions, Context, Document, Finding, Level, Mode, ResourceGroup, Runtime, Template};
+use crate::template::{self, CheckOptions, Context, Document, Finding, Level, Mode, ResourceGroup, Template};
 
 /// The command line of `dtl template`.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,14 +80,11 @@ fn evaluate(arguments: &Evaluate) -> Result<Exit, String> {
         Ok(document) => document,
         Err(findings) => return Ok(refused(&input.template, &findings)),
     };
-    let (parameters, _) = match parameters(input)? {
-        Ok(parameters) => parameters,
-        Err(finding) => return Ok(refused(&input.template, &[finding])),
-    };
+    let (parameters, _) = parameters(input)?;
     let evaluated = Template::parse(document).and_then(|template| {
         let group = ResourceGroup { name: arguments.resource_group.clone(), location: arguments.location.clone(), tags: Map::new() };
         let context = context(&arguments.subscription, group, template.value(), &input.template);
-        template::evaluate(&Arc::new(template), &parameters, &context, &Files::beside(&input.template))
+        template::evaluate(&Arc::new(template), &parameters, &context, &template::Offline)
     });
     match evaluated {
         Ok(evaluation) => {
@@ -101,12 +98,10 @@ fn evaluate(arguments: &Evaluate) -> Result<Exit, String> {
 }
 
 fn check(input: &Input) -> Result<Exit, String> {
-    let checked = match (template_document(&input.template)?, parameters(input)?) {
-        (Ok(document), Ok(given)) => checked(input, &document, &given),
-        (document, given) => {
-            let errors = document.err().into_iter().flatten().chain(given.err()).collect();
-            template::Checked { errors, warnings: Vec::new() }
-        }
+    let given = parameters(input)?;
+    let checked = match template_document(&input.template)? {
+        Ok(document) => checked(input, &document, &given),
+        Err(errors) => template::Checked { errors, warnings: Vec::new() },
     };
     let list = |findings: &[Finding]| findings.iter().map(shown).collect::<Vec<_>>();
     print(&json!({"errors": list(&checked.errors), "warnings": list(&checked.warnings)}))?;
@@ -168,9 +163,9 @@ fn template_document(file: &Path) -> Result<Result<Document, Vec<Finding>>, Stri
         Ok(document) => document,
         Err(error) => return Ok(Err(vec![unreadable(&error)])),
     };
-    let files = Files::beside(file);
+    let folder = absolute(file);
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(template::inline(document, &name, &mut |path| files.read(path)))
+    Ok(template::inline(document, &name, &mut |path| read_below(&folder, path)))
 }
 
 fn unreadable(error: &template::ParseError) -> Finding {
@@ -181,8 +176,8 @@ fn unreadable(error: &template::ParseError) -> Finding {
 /// The values, and the file that they stand in.
 type Parameters = (Map<String, Value>, Option<Document>);
 
-/// The parameters of the file and of the command line, the latter last; or what is wrong with the file.
-fn parameters(input: &Input) -> Result<Result<Parameters, Finding>, String> {
+/// The parameters of the file and of the command line, the latter last.
+fn parameters(input: &Input) -> Result<Parameters, String> {
     let (mut values, document) = match &input.parameters {
         None => (Map::new(), None),
         Some(file) => {
@@ -198,7 +193,7 @@ fn parameters(input: &Input) -> Result<Result<Parameters, Finding>, String> {
         let spelled = values.keys().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).clone();
         values.insert(spelled, json!({"value": value}));
     }
-    Ok(Ok((values, document)))
+    Ok((values, document))
 }
 
 /// Where the template goes: what its schema says.
@@ -218,37 +213,13 @@ fn context(subscription: &str, group: ResourceGroup, template: &Value, file: &Pa
     }
 }
 
-/// The files below the template's folder. Nothing else is read, and nothing is downloaded.
-struct Files {
-    folder: PathBuf,
-}
-
-impl Files {
-    fn beside(file: &Path) -> Self {
-        Self { folder: absolute(file) }
+/// A file below the template's folder. Nothing else is read, and nothing is downloaded.
+fn read_below(folder: &Path, path: &str) -> Result<Option<Vec<u8>>, String> {
+    let target = folder.join(path);
+    if !target.is_file() {
+        return Ok(None);
     }
-
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        let target = self.folder.join(path);
-        if !target.is_file() {
-            return Ok(None);
-        }
-        fs::read(&target).map(Some).map_err(|error| error.to_string())
-    }
-}
-
-impl Runtime for Files {
-    fn resource(&self, _id: &str, _api_version: Option<&str>) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-
-    fn list(&self, _function: &str, _id: &str, _api_version: &str, _arguments: &[Value]) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-
-    fn linked(&self, _uri: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(None)
-    }
+    fs::read(&target).map(Some).map_err(|error| error.to_string())
 }
 
 /// The folder in which a file stands.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::factory::{
     configuration::{
         reader::{Reader, child, kind},
-        settings::{ImageSettings, OsType},
+        settings::{ImageSettings, OsType, generalizing_artifact},
     },
     names::ImagePath,
 };
@@ -157,7 +157,7 @@ pub fn dressed(image: &GoldenImage, tags: &[(&str, &str)]) -> Value {
     let Some(resource) = places.first().and_then(|place| template.pointer_mut(&place.pointer)) else { return template };
     add_tags(resource, tags);
     if let (Some(source), Some(os_type)) = (&image.settings.generalize_from, image.os_type) {
-        append_artifact(resource, source, os_type.generalizing_artifact());
+        append_artifact(resource, source, generalizing_artifact(os_type));
     }
     template
 }

@@ -192,6 +192,20 @@ impl Lab {
 }
 
 impl Image {
+    /// An image that will be there, as far as that is known.
+    pub(super) fn to_come(name: &str, path: &ImagePath, created: OffsetDateTime) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: String::new(),
+            tags: Tags { image_path: Some(path.clone()), ..Tags::default() },
+            state: State::Succeeded,
+            created: Some(created),
+            os_type: None,
+            backing: Backing::default(),
+            description: String::new(),
+        }
+    }
+
     /// Reads a custom image.
     pub fn read(resource: &Value) -> Self {
         let properties = &resource["properties"];

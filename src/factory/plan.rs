@@ -13,8 +13,8 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::factory::{
-    configuration::Configuration,
-    inventory::{Inventory, Lab},
+    configuration::{Configuration, Receiver},
+    inventory::{self, Inventory, Lab},
     names::ImagePath,
 };
 
@@ -268,22 +268,49 @@ pub struct Plan {
 /// Makes the plan.
 pub fn plan(configuration: &Configuration, inventory: &Inventory, options: &Options, now: OffsetDateTime) -> Plan {
     let mut plan = Plan::default();
-    let paths = slice_of(configuration, options.slice);
-    images::plan_images(&mut plan, configuration, inventory, options, &paths, now);
+    let given = &Given { configuration, inventory, options, paths: slice_of(configuration, options.slice), now };
+    images::plan_images(&mut plan, given);
     if options.scope.includes(Scope::Distribute) {
-        images::plan_distribution(&mut plan, configuration, inventory, options, &paths);
+        images::plan_distribution(&mut plan, given);
     }
     if options.scope.includes(Scope::Retire) && (options.slice.is_whole() || options.scope == Scope::Retire) {
-        retire::plan_retirement(&mut plan, configuration, inventory, options, now);
+        retire::plan_retirement(&mut plan, given);
         if !configuration.images.is_empty() {
-            gallery::plan_retirement(&mut plan, configuration, inventory, options, now);
+            gallery::plan_retirement(&mut plan, given);
         }
     }
     if options.scope.includes(Scope::CleanUp) {
-        clean_up::plan_clean_up(&mut plan, configuration, inventory, options, &paths, now);
+        clean_up::plan_clean_up(&mut plan, given);
     }
     warn_of_clocks(&mut plan, inventory, now);
     plan
+}
+
+/// What a plan is made from.
+struct Given<'a> {
+    configuration: &'a Configuration,
+    inventory: &'a Inventory,
+    options: &'a Options,
+    /// The golden images that are this job's.
+    paths: BTreeSet<ImagePath>,
+    now: OffsetDateTime,
+}
+
+impl<'a> Given<'a> {
+    /// Whether there is a golden image of this path.
+    fn exists(&self, path: &ImagePath) -> bool {
+        self.configuration.image(path).is_some()
+    }
+
+    /// Every lab of the configuration, with what was found of it.
+    fn receivers(&self) -> impl Iterator<Item = (&'a Receiver, &'a inventory::Target)> {
+        self.configuration.labs.iter().zip(&self.inventory.receivers)
+    }
+
+    /// When an image comes to be that this plan makes: later than all that are there, whatever the clocks say.
+    fn arrival(&self, there: impl Iterator<Item = Option<OffsetDateTime>>) -> OffsetDateTime {
+        there.flatten().max().map_or(self.now, |newest| self.now.max(newest + Duration::seconds(1)))
+    }
 }
 
 /// The golden images that are this job's.

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    error::Error,
-    session::{Done, NO_CONTENT, Session, Undertaking},
+    error::{Error, Problems},
+    session::{Desk, Done, NO_CONTENT, Session, Undertaking, common_inputs},
 };
-use crate::arm::{Request, ResourceId};
+use crate::{
+    arm::{Request, ResourceId},
+    devtestlab::Kind,
+};
 
 /// What to delete.
 pub struct Removal<'a> {
@@ -20,6 +23,22 @@ pub struct Removal<'a> {
 
 /// How long a deletion usually takes.
 const USUALLY: Duration = Duration::from_mins(3);
+
+/// Runs the task that deletes what an input names by its id, or by its name in the lab.
+pub async fn run(
+    desk: Desk<'_>,
+    input: &'static str,
+    kind: Kind,
+    noun: &'static str,
+    delete: fn(&ResourceId) -> Request,
+) -> Result<Done, Error> {
+    let mut problems = Problems::default();
+    let (lab, common) = common_inputs(desk.agent, &mut problems);
+    let id = super::member_input(desk.agent, &mut problems, lab.as_ref(), input, kind);
+    let (common, id) = problems.finish(common.zip(id))?;
+    let session = Session::open(desk, common).await?;
+    remove(&session, &Removal { noun, id: &id, delete: delete(&id) }).await
+}
 
 /// Deletes it, and waits until it is gone.
 ///

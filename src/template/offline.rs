@@ -20,19 +20,7 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct Offline;
 
-impl Runtime for Offline {
-    fn resource(&self, _id: &str, _api_version: Option<&str>) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-
-    fn list(&self, _function: &str, _id: &str, _api_version: &str, _arguments: &[Value]) -> Result<Option<Value>, String> {
-        Ok(None)
-    }
-
-    fn linked(&self, _uri: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(None)
-    }
-}
+impl Runtime for Offline {}
 
 /// What a template comes to.
 #[derive(Clone, Debug)]

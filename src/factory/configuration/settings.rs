@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::gallery::{DistributionKind, GallerySettings};
 use crate::factory::names::ImagePath;
+pub use crate::template::OsType;
 
 /// The state of an image's operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,36 +17,11 @@ pub enum OsState {
     Specialized,
 }
 
-/// The operating system of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-pub enum OsType {
-    /// Windows, generalized by `windows-sysprep`.
-    Windows,
-    /// Linux, generalized by `linux-deprovision`.
-    Linux,
-}
-
-impl OsType {
-    /// Azure's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Windows => "Windows",
-            Self::Linux => "Linux",
-        }
-    }
-
-    /// Reads Azure's word, without case.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Windows, Self::Linux].into_iter().find(|os| os.name().eq_ignore_ascii_case(text))
-    }
-
-    /// The artifact that generalizes a virtual machine.
-    pub fn generalizing_artifact(self) -> &'static str {
-        match self {
-            Self::Windows => "windows-sysprep",
-            Self::Linux => "linux-deprovision",
-        }
+/// The artifact that generalizes a virtual machine.
+pub fn generalizing_artifact(os: OsType) -> &'static str {
+    match os {
+        OsType::Windows => "windows-sysprep",
+        OsType::Linux => "linux-deprovision",
     }
 }
 

@@ -1,29 +1,15 @@
 //! Which virtual machines of the factory's lab are deleted.
 
-use std::collections::BTreeSet;
-
-use time::OffsetDateTime;
-
-use super::{CleanUp, Kept, Options, Plan, Scope};
-use crate::factory::{
-    configuration::Configuration,
-    inventory::{Inventory, State, Vm},
-    names::ImagePath,
-};
+use super::{CleanUp, Given, Kept, Plan, Scope};
+use crate::factory::inventory::{State, Vm};
 
 /// Plans the deletion of virtual machines: those that the plan itself makes and captures, and those that are left of earlier runs.
-pub(super) fn plan_clean_up(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    options: &Options,
-    paths: &BTreeSet<ImagePath>,
-    now: OffsetDateTime,
-) {
+pub(super) fn plan_clean_up(plan: &mut Plan, given: &Given<'_>) {
+    let inventory = given.inventory;
     let lab = inventory.factory.id.to_string();
     for vm in &inventory.factory.vms {
         let name = vm.name.clone();
-        match fate(plan, configuration, vm, options, paths, now) {
+        match fate(plan, given, vm) {
             Fate::Elsewhere => {}
             Fate::Deleted(reason) => plan.clean_up.push(CleanUp { vm: name, lab: lab.clone(), reason }),
             Fate::Kept(reason) => plan.kept.push(Kept { image: None, vm: Some(name), lab: lab.clone(), reason }),
@@ -51,13 +37,14 @@ enum Fate {
     Unknown,
 }
 
-fn fate(plan: &Plan, configuration: &Configuration, vm: &Vm, options: &Options, paths: &BTreeSet<ImagePath>, now: OffsetDateTime) -> Fate {
+fn fate(plan: &Plan, given: &Given<'_>, vm: &Vm) -> Fate {
+    let options = given.options;
     if vm.tags.ignored {
         return Fate::Kept("it is tagged FactoryIgnore".to_owned());
     }
     let Some(path) = &vm.tags.image_path else { return Fate::Unknown };
-    let exists = configuration.image(path).is_some();
-    if exists && !paths.contains(path) || !exists && !options.slice.is_whole() && options.scope == Scope::Run {
+    let exists = given.exists(path);
+    if exists && !given.paths.contains(path) || !exists && !options.slice.is_whole() && options.scope == Scope::Run {
         return Fate::Elsewhere;
     }
     if plan.replaced.iter().any(|(_, replaced)| *replaced == vm.name) {
@@ -66,7 +53,7 @@ fn fate(plan: &Plan, configuration: &Configuration, vm: &Vm, options: &Options, 
     if let Some(capture) = plan.capture.iter().chain(&plan.captured).find(|capture| capture.vm == vm.name) {
         return Fate::Deleted(format!("it is captured as '{}' first", capture.image));
     }
-    let is_in_time = vm.created.is_none_or(|created| now - created < options.timeout);
+    let is_in_time = vm.created.is_none_or(|created| given.now - created < options.timeout);
     let is_own = vm.tags.run_id.as_deref() == Some(options.run_id.as_str());
     match vm.state {
         State::Failed => Fate::Deleted("it failed to provision".to_owned()),

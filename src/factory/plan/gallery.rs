@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
-use super::{Distribute, Guard, Kept, Options, Plan, Problem, Retire, Target, retire::exceeds};
+use super::{Distribute, Given, Guard, Kept, Plan, Problem, Retire, Target, retire::exceeds};
 use crate::{
     compute::region::Region,
     factory::{
-        configuration::{Configuration, Receiver, gallery::DistributionKind},
+        configuration::{Receiver, gallery::DistributionKind},
         gallery::{Definition, Gallery, LabView, Version, names, version_name},
         golden_image::GoldenImage,
-        inventory::{self, Image, Inventory, Lab, State, Tags},
+        inventory::{self, Image, Inventory, Lab, State},
         names::ImagePath,
         retention::{Listing, Verdict, verdicts},
     },
@@ -123,28 +123,22 @@ pub(super) fn distribute(plan: &mut Plan, inventory: &Inventory, target: &invent
 }
 
 /// Plans what the gallery loses: images that labs no longer list, versions, and definitions that are left empty.
-pub(super) fn plan_retirement(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    options: &Options,
-    now: OffsetDateTime,
-) {
-    let Some(gallery) = &inventory.gallery else { return };
+pub(super) fn plan_retirement(plan: &mut Plan, given: &Given<'_>) {
+    let Some(gallery) = &given.inventory.gallery else { return };
     if let Some(problem) = &gallery.problem {
         let error = format!("the gallery '{}' cannot be read, nothing in it is retired: {problem}", gallery.id.name());
         return plan.problems.push(Problem { image_path: None, image: None, lab: None, error });
     }
-    let disallowed = disallow(plan, configuration, inventory, gallery);
-    let holds = holds(configuration, inventory, gallery, &disallowed, now);
-    retire_versions(plan, configuration, inventory, gallery, options, now, &holds);
-    retire_definitions(plan, configuration, inventory, gallery, &disallowed);
+    let disallowed = disallow(plan, given, gallery);
+    let holds = holds(given, gallery, &disallowed);
+    retire_versions(plan, given, gallery, &holds);
+    retire_definitions(plan, given, gallery, &disallowed);
 }
 
 /// Images that a lab offers and no longer lists. Only where this factory attached the gallery, and no formula needs them.
-fn disallow(plan: &mut Plan, configuration: &Configuration, inventory: &Inventory, gallery: &Gallery) -> BTreeSet<(String, String)> {
+fn disallow(plan: &mut Plan, given: &Given<'_>, gallery: &Gallery) -> BTreeSet<(String, String)> {
     let mut disallowed = BTreeSet::new();
-    for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+    for (receiver, target) in given.receivers() {
         let Some(view) = gallery.lab(&target.id).filter(|view| view.is_own && view.problem.is_none()) else { continue };
         if !receiver.is_complete {
             continue;
@@ -152,7 +146,7 @@ fn disallow(plan: &mut Plan, configuration: &Configuration, inventory: &Inventor
         let mut kept = view.enabled.len();
         for definition in gallery.definitions.iter().filter(|definition| view.enabled.contains(&definition.name.to_ascii_lowercase())) {
             let Some(path) = &definition.image_path else { continue };
-            let gone = configuration.image(path).is_none();
+            let gone = !given.exists(path);
             if !gone && receiver.lists(path) {
                 continue;
             }
@@ -184,24 +178,12 @@ fn disallow(plan: &mut Plan, configuration: &Configuration, inventory: &Inventor
 }
 
 /// Why versions must stay whatever their age, by id in lower case.
-fn holds(
-    configuration: &Configuration,
-    inventory: &Inventory,
-    gallery: &Gallery,
-    disallowed: &BTreeSet<(String, String)>,
-    now: OffsetDateTime,
-) -> BTreeMap<String, String> {
+fn holds(given: &Given<'_>, gallery: &Gallery, disallowed: &BTreeSet<(String, String)>) -> BTreeMap<String, String> {
     let mut holds: BTreeMap<String, String> = BTreeMap::new();
     let mut hold = |version: &Version, reason: String| {
         holds.entry(version.image.id.to_ascii_lowercase()).or_insert(reason);
     };
-    let unread: Vec<&Receiver> = configuration
-        .labs
-        .iter()
-        .zip(&inventory.receivers)
-        .filter(|(_, target)| is_unread(gallery, target))
-        .map(|(receiver, _)| receiver)
-        .collect();
+    let unread: Vec<&Receiver> = given.receivers().filter(|(_, target)| is_unread(gallery, target)).map(|(receiver, _)| receiver).collect();
     for definition in gallery.definitions.iter().filter(|definition| definition.image_path.is_some()) {
         let Some(path) = &definition.image_path else { continue };
         let newest = latest(definition);
@@ -209,7 +191,7 @@ fn holds(
             if definition.is_ignored {
                 hold(version, "its definition is tagged FactoryIgnore".to_owned());
             }
-            if let Some(until) = version.blocked_until.filter(|until| *until > now) {
+            if let Some(until) = version.blocked_until.filter(|until| *until > given.now) {
                 hold(version, format!("its deletion is blocked until {}", until.date()));
             }
             if let Some(user) = gallery.users.get(&version.image.id.to_ascii_lowercase()) {
@@ -218,7 +200,7 @@ fn holds(
             if let Some(unknown) = gallery.unknown_users.first() {
                 hold(version, format!("nobody knows whether it is in use: {unknown}"));
             }
-            if let Some(lab) = unread.iter().find(|receiver| receiver.lists(path) || configuration.image(path).is_none()) {
+            if let Some(lab) = unread.iter().find(|receiver| receiver.lists(path) || !given.exists(path)) {
                 hold(version, format!("lab '{}', which could not be read, may use it", lab.lab_name));
             }
         }
@@ -243,7 +225,7 @@ fn holds(
         if let (Some(version), Some(user)) = (newest, user) {
             hold(version, format!("{user} uses the latest, which it is"));
         }
-        if let Some(version) = newest.filter(|_| configuration.image(path).is_some()) {
+        if let Some(version) = newest.filter(|_| given.exists(path)) {
             hold(version, "it is what the latest version means".to_owned());
         }
     }
@@ -260,21 +242,13 @@ fn latest(definition: &Definition) -> Option<&Version> {
     good.max_by_key(|version| version.number)
 }
 
-fn retire_versions(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    gallery: &Gallery,
-    options: &Options,
-    now: OffsetDateTime,
-    holds: &BTreeMap<String, String>,
-) {
+fn retire_versions(plan: &mut Plan, given: &Given<'_>, gallery: &Gallery, holds: &BTreeMap<String, String>) {
     let versions: Vec<(&Definition, &Version)> = gallery.own_versions().collect();
-    let lab = as_lab(plan, gallery, &versions, now);
-    let exists = |path: &ImagePath| if configuration.image(path).is_some() { Listing::Listed } else { Listing::Gone };
-    let place = inventory.factory.id.to_string();
+    let lab = as_lab(plan, given, gallery, &versions);
+    let exists = |path: &ImagePath| if given.exists(path) { Listing::Listed } else { Listing::Gone };
+    let place = given.inventory.factory.id.to_string();
     let mut deleted = 0;
-    for ((definition, version), verdict) in versions.iter().zip(verdicts(&lab, options.retention, exists)) {
+    for ((definition, version), verdict) in versions.iter().zip(verdicts(&lab, given.options.retention, exists)) {
         let named = Some(version_name(&definition.name, version.number));
         let image = version.image.name.clone();
         let kept = match (verdict, holds.get(&version.image.id.to_ascii_lowercase()), &version.image.tags.image_path) {
@@ -296,41 +270,26 @@ fn retire_versions(
         plan.kept.push(Kept { image: Some(image), vm: None, lab: place.clone(), reason: kept });
     }
     let images = lab.images.iter().filter(|image| image.tags.image_path.is_some()).count();
-    if exceeds(deleted, images, configuration.settings.deleted_share) {
+    if exceeds(deleted, images, given.configuration.settings.deleted_share) {
         plan.guards.push(Guard { lab: gallery.id.to_string(), deleted, images });
     }
 }
 
 /// The versions as the rules for images see them, with those that the plan makes behind them.
-fn as_lab(plan: &Plan, gallery: &Gallery, versions: &[(&Definition, &Version)], now: OffsetDateTime) -> Lab {
-    let newest = versions.iter().filter_map(|(_, version)| version.image.created).max();
-    let created = newest.map_or(now, |newest| now.max(newest + time::Duration::seconds(1)));
-    let arrivals = plan.capture.iter().filter(|capture| capture.version.is_some()).map(|capture| Image {
-        name: capture.image.clone(),
-        id: String::new(),
-        tags: Tags { image_path: Some(capture.image_path.clone()), ..Tags::default() },
-        state: State::Succeeded,
-        created: Some(created),
-        os_type: None,
-        backing: inventory::Backing::default(),
-        description: String::new(),
-    });
+fn as_lab(plan: &Plan, given: &Given<'_>, gallery: &Gallery, versions: &[(&Definition, &Version)]) -> Lab {
+    let created = given.arrival(versions.iter().map(|(_, version)| version.image.created));
+    let arrivals = plan.capture.iter().filter(|capture| capture.version.is_some());
+    let arrivals = arrivals.map(|capture| Image::to_come(&capture.image, &capture.image_path, created));
     let images = versions.iter().map(|(_, version)| version.image.clone()).chain(arrivals).collect();
     let location = gallery.location.clone().unwrap_or_default();
     Lab { id: gallery.id.clone(), location, images, vms: Vec::new(), in_use: BTreeMap::new() }
 }
 
 /// Definitions of golden images that are gone, once nothing is in them and no lab offers them.
-fn retire_definitions(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    gallery: &Gallery,
-    disallowed: &BTreeSet<(String, String)>,
-) {
-    let is_unsure = configuration.labs.iter().zip(&inventory.receivers).any(|(_, target)| is_unread(gallery, target));
+fn retire_definitions(plan: &mut Plan, given: &Given<'_>, gallery: &Gallery, disallowed: &BTreeSet<(String, String)>) {
+    let is_unsure = given.receivers().any(|(_, target)| is_unread(gallery, target));
     for definition in gallery.definitions.iter().filter(|definition| !definition.is_ignored && !is_unsure) {
-        let Some(path) = definition.image_path.as_ref().filter(|path| configuration.image(path).is_none()) else { continue };
+        let Some(path) = definition.image_path.as_ref().filter(|path| !given.exists(path)) else { continue };
         let goes = |version: &Version| {
             plan.retire.iter().any(|item| matches!(&item.target, Target::Version { id } if id.eq_ignore_ascii_case(&version.image.id)))
         };
@@ -342,7 +301,7 @@ fn retire_definitions(
         if definition.versions.iter().all(goes) && !is_offered && !is_used {
             plan.retire.push(Retire {
                 image: definition.name.clone(),
-                lab: inventory.factory.id.to_string(),
+                lab: given.inventory.factory.id.to_string(),
                 image_path: path.clone(),
                 reason: format!("golden image '{path}' is gone, and the image definition has no version left"),
                 version: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Build, Capture, Distribute, Kept, Options, Plan, Problem, Scope, gallery, labs};
+use super::{Build, Capture, Distribute, Given, Kept, Options, Plan, Problem, Scope, gallery, labs};
 use crate::factory::{
     configuration::{Configuration, Receiver, gallery::DistributionKind},
     gallery::{Definition, Version, version_name},
@@ -17,14 +17,8 @@ use crate::factory::{
 const ADOPTION: Duration = Duration::hours(24);
 
 /// Plans building and capturing; notes what of this run is done already.
-pub(super) fn plan_images(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    options: &Options,
-    paths: &BTreeSet<ImagePath>,
-    now: OffsetDateTime,
-) {
+pub(super) fn plan_images(plan: &mut Plan, given: &Given<'_>) {
+    let Given { configuration, inventory, options, ref paths, now } = *given;
     let factory = &inventory.factory;
     let vm_names = vm_names(configuration.images.iter().map(|image| &image.path), &names_of_others(configuration, factory));
     let in_labs = labs(inventory).flat_map(|lab| lab.images.iter().map(|image| image.name.to_ascii_lowercase()));
@@ -122,14 +116,10 @@ fn is_adopted(vm: &Vm, image: &GoldenImage, options: &Options, now: OffsetDateTi
 }
 
 /// Plans the copies: of this run's images in a whole run, otherwise of the newest good ones.
-pub(super) fn plan_distribution(
-    plan: &mut Plan,
-    configuration: &Configuration,
-    inventory: &Inventory,
-    options: &Options,
-    paths: &BTreeSet<ImagePath>,
-) {
-    let sources: Vec<(ImagePath, Source)> = if options.scope == Scope::Run {
+pub(super) fn plan_distribution(plan: &mut Plan, given: &Given<'_>) {
+    let Given { configuration, inventory, ref paths, .. } = *given;
+    let is_of_this_run = given.options.scope == Scope::Run;
+    let sources: Vec<(ImagePath, Source)> = if is_of_this_run {
         let captures = plan.capture.iter().chain(&plan.captured);
         captures
             .map(|capture| (capture.image_path.clone(), Source { image: capture.image.clone(), version: capture.version.clone() }))
@@ -137,7 +127,7 @@ pub(super) fn plan_distribution(
     } else {
         paths.iter().filter_map(|path| Some((path.clone(), newest_good(configuration, inventory, path)?))).collect()
     };
-    for (receiver, target) in configuration.labs.iter().zip(&inventory.receivers) {
+    for (receiver, target) in given.receivers() {
         let there = target.lab.as_ref().map(Lab::images_by_name).unwrap_or_default();
         for (path, source) in sources.iter().filter(|(path, _)| receiver.lists(path)) {
             let image = &source.image;
@@ -146,7 +136,7 @@ pub(super) fn plan_distribution(
                 None => distribute(plan, inventory, target, there.get(&image.to_ascii_lowercase()).copied(), path, image),
             }
         }
-        if options.scope == Scope::Distribute {
+        if given.options.scope == Scope::Distribute {
             warn_of_images_to_come(plan, receiver, paths, &sources);
         }
     }

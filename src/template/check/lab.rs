@@ -19,6 +19,7 @@ pub(super) const VIRTUAL_MACHINES: &str = "Microsoft.DevTestLab/labs/virtualmach
 
 /// An operating system, as lab VMs know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub enum OsType {
     /// Windows.
     Windows,
@@ -35,12 +36,9 @@ impl OsType {
         }
     }
 
-    fn of(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "windows" => Some(Self::Windows),
-            "linux" => Some(Self::Linux),
-            _ => None,
-        }
+    /// Reads its name, without case.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Windows, Self::Linux].into_iter().find(|os| os.name().eq_ignore_ascii_case(text))
     }
 }
 
@@ -134,7 +132,7 @@ pub(super) fn read(resource: &Resource, body: &Value, noted: &HashSet<String>) -
     let part = |name: &str| known_text(gallery.and_then(|gallery| member(gallery, name)), noted).map(str::to_owned);
     let marketplace = || Some(Image::Marketplace { publisher: part("publisher")?, offer: part("offer")?, sku: part("sku")? });
     let image = marketplace().or_else(|| text("customImageId").map(Image::Custom)).or_else(|| text("sharedImageId").map(Image::Shared));
-    let os_type = part("osType").or_else(|| text("osType")).as_deref().and_then(OsType::of);
+    let os_type = part("osType").or_else(|| text("osType")).as_deref().and_then(OsType::parse);
     let guessed = match (&os_type, &image) {
         (None, Some(Image::Marketplace { publisher, .. })) if publisher.starts_with("MicrosoftWindows") => Some(OsType::Windows),
         _ => os_type,

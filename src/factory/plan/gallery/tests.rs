@@ -5,11 +5,14 @@ use time::Duration;
 
 use super::*;
 use crate::factory::{
-    configuration::tests::{labs as labs_json, read, template},
+    configuration::{
+        Configuration,
+        tests::{labs as labs_json, read, template},
+    },
     gallery::Formula,
-    inventory::Target as Receiving,
+    inventory::{Tags, Target as Receiving},
     plan::{
-        Scope, plan,
+        Options, Scope, plan,
         tests::{NOW, id, lab, options},
     },
 };
