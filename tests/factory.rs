@@ -185,11 +185,11 @@ async fn a_finished_run_started_again_writes_nothing() {
 async fn a_cancelled_run_says_how_to_go_on_and_the_next_one_does() {
     let harness = example().await;
     harness.settings(&json!({"durations": {"virtualMachine": 3000}})).await;
-    let cancelled =
-        step(&harness, "run", &example_configuration()).input("RunId", "42").cancelled_after(Duration::from_millis(500)).run().await;
+    let run = || step(&harness, "run", &example_configuration()).input("RunId", "42");
+    let cancelled = run().cancelled_at("PUT", "/deployments/").run().await;
     assert_eq!(cancelled.outcome, Outcome::Canceled, "{cancelled}");
     assert!(cancelled.warnings().iter().any(|warning| warning.contains("run '42'")), "{cancelled}");
-    let finished = step(&harness, "run", &example_configuration()).input("RunId", "42").run().await;
+    let finished = run().run().await;
     assert_eq!(finished.outcome, Outcome::Succeeded, "{finished}");
     assert_example_is_distributed(&harness).await;
     harness.finish().await;

@@ -170,8 +170,6 @@ async fn writes(harness: &Harness) -> Vec<String> {
     journal.into_iter().filter(|line| !line.starts_with("GET ")).map(|line| line.replace(&id(""), "")).collect()
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-
 #[tokio::test]
 async fn the_example_runs_as_the_document_says() {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dtl"));

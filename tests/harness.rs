@@ -150,7 +150,7 @@ impl Harness {
             variables: system_variables(&self.target, &self.folders()),
             environment: Environment::new(),
             canceller: Canceller::new(),
-            cancel_after: None,
+            cancelled: None,
         }
     }
 
@@ -242,7 +242,7 @@ impl Harness {
         let url = format!("{}{}?api-version={api_version}", self.target.resource_manager, path.trim_start_matches('/'));
         let client = self.transport.client();
         let mut response = client.post(url).bearer_auth(&token).json(body).send().await.expect("the emulator answers");
-        for _ in 0..500 {
+        for _ in 0..6000 {
             let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
             let status = response.status().as_u16();
             let (202, Some(location)) = (status, location) else {
@@ -311,7 +311,7 @@ pub struct Step<'a> {
     variables: Variables,
     environment: Environment,
     canceller: Canceller,
-    cancel_after: Option<Duration>,
+    cancelled: Option<Cancelled>,
 }
 
 impl Step<'_> {
@@ -358,7 +358,14 @@ impl Step<'_> {
     /// Asks the task to stop after this time.
     #[must_use]
     pub fn cancelled_after(mut self, time: Duration) -> Self {
-        self.cancel_after = Some(time);
+        self.cancelled = Some(Cancelled::After(time));
+        self
+    }
+
+    /// Asks the task to stop once such a request has arrived at the emulator: its method, and a part of its path.
+    #[must_use]
+    pub fn cancelled_at(mut self, method: &'static str, path: &'static str) -> Self {
+        self.cancelled = Some(Cancelled::At(method, path));
         self
     }
 
@@ -400,20 +407,35 @@ impl Step<'_> {
             sink: Arc::new(move |line: &str| sink.lock().expect("no printer panicked").push(line.to_owned())),
             cancellation: self.canceller.cancellation(),
         });
-        let timer = self.cancel_after.map(|time| {
-            let canceller = self.canceller.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(time).await;
-                canceller.cancel();
-            })
-        });
-        let outcome = dtl::run(wrap(host), &self.task).await;
-        if let Some(timer) = timer {
-            timer.abort();
-        }
+        let cancel = async {
+            match self.cancelled {
+                None => {}
+                Some(Cancelled::After(time)) => {
+                    tokio::time::sleep(time).await;
+                    self.canceller.cancel();
+                }
+                Some(Cancelled::At(method, path)) => {
+                    while !self.harness.journal().await.iter().any(|request| request.starts_with(method) && request.contains(path)) {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    self.canceller.cancel();
+                }
+            }
+            std::future::pending().await
+        };
+        let outcome = tokio::select! {
+            outcome = dtl::run(wrap(host), &self.task) => outcome,
+            never = cancel => never,
+        };
         let lines = lines.lock().expect("no printer panicked").clone();
         Finished { outcome, commands: lines.iter().filter_map(|line| LoggingCommand::parse(line)).collect(), lines }
     }
+}
+
+/// When the agent asks a task to stop.
+enum Cancelled {
+    After(Duration),
+    At(&'static str, &'static str),
 }
 
 /// A task that has run.

@@ -43,9 +43,9 @@ async fn thousands_that_say_nothing_keep_nobody_waiting() {
         .expect("a client");
     let answer = client.get(azure.url(&format!("{GROUP}?api-version={ARM}"))).bearer_auth(&azure.token).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // The oldest were shown the door: their connections end.
-    let closed = tokio::time::timeout(Duration::from_secs(5), silent[1].read(&mut [0; 16])).await.expect("closed in time");
+    let closed = tokio::time::timeout(Duration::from_secs(30), silent[1].read(&mut [0; 16])).await.expect("closed in time");
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
 }
 
@@ -69,6 +69,6 @@ async fn what_is_no_http_or_too_much_of_it_harms_nobody() {
     let mut plain = TcpStream::connect(&address).await.expect("a connection");
     plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
     let mut said = Vec::new();
-    tokio::time::timeout(Duration::from_secs(5), plain.read_to_end(&mut said)).await.expect("closed in time").ok();
+    tokio::time::timeout(Duration::from_secs(30), plain.read_to_end(&mut said)).await.expect("closed in time").ok();
     azure.get(&path).await.expect(200);
 }

@@ -319,7 +319,7 @@ async fn a_version_published_for_tests_is_promoted() {
 async fn a_cancelled_step_names_what_goes_on() {
     let harness = start().await;
     harness.settings(&json!({"durations": {"galleryRegion": 60_000}})).await;
-    let cancelled = publish(&harness, "generalized", &compute("images/image")).cancelled_after(SECOND).run().await;
+    let cancelled = publish(&harness, "generalized", &compute("images/image")).cancelled_at("PUT", "/versions/1.0.0").run().await;
     assert_eq!((cancelled.outcome, cancelled.completed()), (Outcome::Canceled, "Canceled"), "{cancelled}");
     assert!(cancelled.warnings().join("\n").contains(&version_id("generalized", "1.0.0")), "{cancelled}");
     harness.finish().await;

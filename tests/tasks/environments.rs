@@ -1,6 +1,6 @@
 //! Create, Populate and Delete Environment.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -139,7 +139,7 @@ async fn a_cancelled_creation_names_the_environment_that_goes_on() {
         .input("EnvironmentName", "slow")
         .input("RepositoryId", "public repo")
         .input("TemplateId", "Storage")
-        .cancelled_after(Duration::from_millis(1500))
+        .cancelled_at("PUT", "/environments/slow")
         .run()
         .await;
     assert_eq!(step.completed(), "Canceled", "{step}");
