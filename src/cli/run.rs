@@ -39,18 +39,24 @@ pub async fn run(arguments: Arguments) -> Exit {
         Ok(place) => place,
         Err(exit) => return exit,
     };
-    console.line(&format!("Running {} {}", arguments.file.display(), described(&on, speed, &place.settings)), Tone::Faint);
+    let heading = format!("Running {} {}", arguments.file.display(), described(&on, speed, &place.settings));
+    run_in(place, &pipeline, &console, &heading).await
+}
+
+/// Runs a checked pipeline in a place, shows how it ended, and leaves the place.
+pub async fn run_in(place: Place, pipeline: &Pipeline, console: &Console, heading: &str) -> Exit {
+    console.line(heading, Tone::Faint);
     console.blank();
-    let report = place.run(&pipeline).await;
+    let report = place.run(pipeline).await;
     if let Some(report) = &report {
-        show_report(&console, report);
+        show_report(console, report);
     }
     place.leave().await;
     report.map_or(Exit::Failure, |report| exit(&report))
 }
 
 /// The exit code for a report.
-pub fn exit(report: &Report) -> Exit {
+fn exit(report: &Report) -> Exit {
     if report.result.is_bad() { Exit::Failure } else { Exit::Success }
 }
 
@@ -101,7 +107,7 @@ fn pointed(name: &str, text: &str, fault: &Fault) -> String {
 }
 
 /// Shows what came of a run: summaries, steps, outputs, issues, and the result last. A single step has just said most of that.
-pub fn show_report(console: &Console, report: &Report) {
+fn show_report(console: &Console, report: &Report) {
     let several = report.steps.len() > 1;
     if several {
         show_summaries(console, report);

@@ -9,7 +9,7 @@ use super::{
     manifest::{self, Manifest},
     pipeline::{Action, Job, Pipeline, Step, check, yaml::Position, yaml::Scalar},
     place::{Place, PlaceArguments, VariableArguments, described},
-    run::{exit, show_report},
+    run::run_in,
     say_error, say_warning,
 };
 
@@ -71,14 +71,8 @@ pub async fn run(arguments: Arguments) -> Exit {
         place.leave().await;
         return Exit::Usage;
     }
-    console.line(&format!("Running {} {}", manifest.name, described(&on, speed, &place.settings)), Tone::Faint);
-    console.blank();
-    let report = place.run(&pipeline).await;
-    if let Some(report) = &report {
-        show_report(&console, report);
-    }
-    place.leave().await;
-    report.map_or(Exit::Failure, |report| exit(&report))
+    let heading = format!("Running {} {}", manifest.name, described(&on, speed, &place.settings));
+    run_in(place, &pipeline, &console, &heading).await
 }
 
 /// Gives an input that the task has and the command line does not.
