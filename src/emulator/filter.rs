@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::ApiError;
+use super::{error::ApiError, id::scope_part};
 
 /// A filter's expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +154,9 @@ impl Parser<'_> {
             return self.call(&name.to_ascii_lowercase());
         }
         let left = self.operand()?;
+        if self.is_whole(&left) {
+            return Some(Expression::Compare(left, Comparison::Equal, Operand::Literal(Value::Bool(true))));
+        }
         let Some(Token::Word(operator)) = self.next() else { return None };
         let comparison = match operator.to_ascii_lowercase().as_str() {
             "eq" => Comparison::Equal,
@@ -165,6 +168,17 @@ impl Parser<'_> {
             _ => return None,
         };
         Some(Expression::Compare(left, comparison, self.operand()?))
+    }
+
+    /// A property alone asks whether it is true, as `az lab vm list --claimable` does.
+    fn is_whole(&self, operand: &Operand) -> bool {
+        let is_property = matches!(operand, Operand::Path(path) if path.len() > 1);
+        let ends = match self.tokens.get(self.at) {
+            None | Some(Token::Symbol(')')) => true,
+            Some(Token::Word(word)) => word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or"),
+            Some(_) => false,
+        };
+        is_property && ends
     }
 
     /// `contains(a, b)`, `startswith(a, b)`, `endswith(a, b)`, the older `substringof(b, a)`, perhaps followed by `eq true`.
@@ -293,6 +307,10 @@ fn compare(left: &Value, comparison: Comparison, right: &Value) -> bool {
 fn value(operand: &Operand, resource: &Value) -> Value {
     match operand {
         Operand::Literal(value) => value.clone(),
+        // Which group something lies in stands in its id alone.
+        Operand::Path(path) if path.len() == 1 && path[0].eq_ignore_ascii_case("resourceGroup") => {
+            resource["id"].as_str().and_then(|id| scope_part(id, "resourceGroups")).into()
+        }
         Operand::Path(path) => look_up(resource, path).cloned().unwrap_or(Value::Null),
     }
 }
@@ -344,7 +362,7 @@ mod tests {
 
     #[test]
     fn filters_of_azures_clients_work() {
-        let vm = json!({"name": "Vm1", "type": "A/b", "tags": {"x": "1"}, "properties": {"allowClaim": true, "ownerObjectId": "me", "n": 5,
+        let vm = json!({"id": "/subscriptions/s/resourceGroups/Group1/providers/A/b/Vm1", "name": "Vm1", "type": "A/b", "tags": {"x": "1"}, "properties": {"allowClaim": true, "ownerObjectId": "me", "n": 5,
             "imageReference": {"offer": "UbuntuServer"}}});
         let cases = [
             ("name eq 'vm1'", true),
@@ -353,10 +371,14 @@ mod tests {
             ("substringof('m1', name)", true),
             ("substringof('zz', name) eq true", false),
             ("properties/allowClaim eq true", true),
-            ("properties/allowClaim", false),
+            ("properties/allowClaim", true),
+            ("(properties/allowClaim) and name eq 'vm1'", true),
+            ("not properties/allowClaim or properties/other", false),
             ("Properties/ownerObjectId eq 'me' and Properties/environmentId eq null", true),
             ("not (name eq 'vm1')", false),
             ("resourceType eq 'a/B'", true),
+            ("resourceGroup eq 'group1' and name eq 'vm1'", true),
+            ("resourceGroup eq 'group'", false),
             ("properties/n ge 5 or name eq 'q'", true),
             ("name eq 'it''s'", false),
             ("tagName eq 'X' and tagValue eq '1'", true),

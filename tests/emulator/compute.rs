@@ -168,3 +168,16 @@ async fn sizes_quotas_and_images_are_offered() {
     azure.get(&format!("{base}/none/versions?{VERSION}")).await.refused(404, "NotFound");
     azure.get(&format!("{}?{VERSION}", at("locations/atlantis/vmSizes"))).await.refused(400, "NoRegisteredProviderFound");
 }
+
+#[tokio::test]
+async fn a_disk_that_was_made_is_what_its_operation_results_in() {
+    let azure = Azure::at_speed(600.0, None).await;
+    let disk = json!({"location": "westeurope", "properties": {"creationData": {"createOption": "Empty"}, "diskSizeGB": 8}});
+    let answer = azure.put(&path("disks/data"), disk).await.expect(202);
+    let location = answer.header("location").to_owned();
+    let result = azure.get(&location).await.expect(200).body;
+    assert_eq!((&result["name"], &result["properties"]["diskSizeGB"]), (&json!("data"), &json!(8)));
+    let filter = "$filter=resourceGroup eq 'devtestlabs' and name eq 'data'";
+    let listed = azure.get(&format!("{SUBSCRIPTION}/resources?api-version=2021-04-01&{filter}")).await.expect(200).body;
+    assert_eq!(listed["value"][0]["id"], result["id"]);
+}

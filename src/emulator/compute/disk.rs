@@ -54,9 +54,11 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
                 body = patched(&*find()?, &body);
             }
             let applied = provision::put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
+            let disk = shown(world, &applied.resource);
+            let mut reply = Reply::json(202, &disk);
+            // The result's address gives the disk, which is where `az` reads what it has made.
             let operation = world.begin();
-            operation.finish(Ok(()));
-            let mut reply = Reply::json(202, &shown(world, &applied.resource));
+            operation.end(State::Succeeded(Some(disk)));
             reply.headers = router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation).headers;
             Ok(reply)
         }

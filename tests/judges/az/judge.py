@@ -90,6 +90,7 @@ def main():
         images = machines(az)
         galleries(az, images)
         az("group", "delete", "--name", GROUP, "--yes")
+        az("lab", "delete", "--resource-group", "devtestlabs", "--name", "contoso", "--yes")
         az("logout")
     sys.exit(1 if az.failed else 0)
 
@@ -160,6 +161,7 @@ def lab(az):
     az("lab", "get", *named, check=lambda one: one["name"] == "contoso")
     az("lab", "artifact-source", "list", *LAB, check=len)
     source = ["--artifact-source-name", "public repo"]
+    az("lab", "artifact-source", "show", *LAB, "--name", "public repo", check=lambda one: one["name"] == "public repo")
     az("lab", "artifact", "list", *LAB, *source, check=len)
     az("lab", "arm-template", "list", *LAB, *source, check=len)
     az("lab", "arm-template", "show", *LAB, *source, "--name", "Storage", check=lambda one: one["name"] == "Storage")
@@ -182,13 +184,17 @@ def lab(az):
 def machines(az):
     """Lab machines and what Compute says of them; gives back a managed image's id."""
     vm = [*LAB, "--name", "azvm1"]
-    az("lab", "vm", "create", *vm, *MACHINE)
+    az("lab", "vm", "create", *vm, *MACHINE, "--allow-claim", "true")
     az("lab", "vm", "list", *LAB, "--all", check=lambda found: [one["name"] for one in found] == ["azvm1"])
+    az("lab", "vm", "list", *LAB, "--claimable", check=lambda found: [one["name"] for one in found] == ["azvm1"], about=" of what can be claimed")
     shown = az("lab", "vm", "show", *vm, "--expand", "properties($expand=ComputeVm,NetworkInterface)", check=lambda one: one["computeId"])
     az("lab", "vm", "apply-artifacts", *vm, "--artifacts", "artifacts.json")
     az("lab", "vm", "stop", *vm)
     az("lab", "vm", "start", *vm)
     az("lab", "vm", "claim", *vm)
+    az("lab", "vm", "list", *LAB, check=lambda found: [one["name"] for one in found] == ["azvm1"], about=" of one's own")
+    az("lab", "vm", "list", *LAB, "--claimable", check=lambda found: found == [], about=" of nothing")
+    az("lab", "vm", "list", *LAB, "--filters", "name eq 'azvm1'", check=lambda found: found[0]["allowClaim"] is False, about=" by a filter")
     image = [*LAB, "--name", "image1"]
     az("lab", "custom-image", "create", *image, "--os-type", "Linux", "--os-state", "NonDeprovisioned", "--source-vm-id", shown["id"] if shown else "none", check=lambda one: one["provisioningState"] == "Succeeded")
     az("lab", "custom-image", "list", *LAB, check=len)
