@@ -6,21 +6,25 @@
 pub mod definition;
 pub mod edge_zone;
 pub mod encryption;
+pub mod features;
 pub mod gallery;
 pub mod image_version;
 pub mod region;
+pub mod replica_set;
 pub mod replication;
 pub mod retention;
 pub mod source;
+pub mod uefi;
 pub mod version;
+pub mod vhd;
 
 use serde_json::Value;
 
 use crate::arm::ApiVersion;
 
-/// Galleries, definitions and versions. The first version of the interface in which a version is made from a virtual machine; newer ones
-/// change the defaults of a definition, which is why this one is kept.
-pub const GALLERY: ApiVersion = ApiVersion("2023-07-03");
+/// Galleries, definitions and versions. The first version of the interface that knows blocked deletion, additional replica sets and changes of
+/// a definition's features; the next one (2025-03-03) changes the defaults of a definition, which is why this one is kept.
+pub const GALLERY: ApiVersion = ApiVersion("2024-03-03");
 /// Virtual machines, scale sets and managed images.
 pub const COMPUTE: ApiVersion = ApiVersion("2024-03-01");
 /// Disks and snapshots.

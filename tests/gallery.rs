@@ -9,12 +9,13 @@ mod version;
 
 use std::time::Duration;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use dtl::agent::Outcome;
 use serde_json::{Value, json};
 
 use crate::harness::{Finished, Harness, RESOURCE_GROUP, SUBSCRIPTION, Step, project, seed_with_lab};
 
-const API: &str = "2023-07-03";
+const API: &str = "2024-03-03";
 const GALLERY: &str = "AzureComputeGalleryImageDefinition";
 const VERSION: &str = "AzureComputeGalleryImageVersion";
 

@@ -198,6 +198,11 @@ impl Harness {
         self.control(reqwest::Method::POST, "faults", Some(faults)).await;
     }
 
+    /// Makes the emulator fail no longer.
+    pub async fn no_faults(&self) {
+        self.control(reqwest::Method::DELETE, "faults", None).await;
+    }
+
     /// The faults that happened by chance (`GET /emulator/chaos`).
     pub async fn chaos(&self) -> Value {
         self.control(reqwest::Method::GET, "chaos", None).await

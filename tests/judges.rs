@@ -3,5 +3,5 @@
 
 mod routes;
 pub mod schema;
-mod sdk;
+pub mod sdk;
 mod traces;

@@ -5,20 +5,12 @@ use time::OffsetDateTime;
 
 use super::{
     Invalid,
+    features::Features,
     gallery::{format_date, merge_tags, same_date},
     region::Region,
     same_text, whole_number,
 };
 
-/// Security types of a definition, as its feature `SecurityType` has them. `Standard` stands for the feature's absence.
-pub const SECURITY_TYPES: [&str; 6] = [
-    "Standard",
-    "TrustedLaunchSupported",
-    "TrustedLaunch",
-    "ConfidentialVmSupported",
-    "ConfidentialVM",
-    "TrustedLaunchAndConfidentialVmSupported",
-];
 /// The kinds of disk that a definition can rule out.
 pub const DISK_TYPES: [&str; 6] = ["Standard_LRS", "StandardSSD_LRS", "Premium_LRS", "UltraSSD_LRS", "PremiumV2_LRS", "Premium_ZRS"];
 
@@ -39,8 +31,10 @@ pub struct Definition {
     pub identifier: Identifier,
     /// The plan under which the image is sold, where it comes from a third party's.
     pub plan: Option<Plan>,
-    /// Features by name, the security type included. Always sent, even when there is none.
+    /// Features by name, the security type included. Sent with a new definition even when there is none; none leaves those that are there.
     pub features: Features,
+    /// Whether features of a definition that exists are to be changed, which Azure takes only when told so.
+    pub update_features: bool,
     /// What can be changed later.
     pub mutable: Mutable,
     /// The licence's text or address.
@@ -98,10 +92,6 @@ pub struct Range {
     /// At most.
     pub max: Option<u64>,
 }
-
-/// Features by name, in the order in which they were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Features(Vec<(String, String)>);
 
 /// A value that is there and one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,112 +160,6 @@ impl Range {
 
     fn is_empty(self) -> bool {
         self.min.is_none() && self.max.is_none()
-    }
-}
-
-impl Features {
-    /// Reads `Name=value`, separated by blanks, commas, semicolons or lines; a comma also separates the values of one feature
-    /// (`DiskControllerTypes=SCSI,NVMe`).
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let mut features = Self::default();
-        for group in text.split(|character: char| character == ';' || character.is_whitespace()).filter(|group| !group.is_empty()) {
-            for item in group.split(',').filter(|item| !item.is_empty()) {
-                match (item.split_once('='), features.0.last_mut()) {
-                    (Some((name, value)), _) => features.add(name, value)?,
-                    (None, Some((_, values))) => *values = format!("{values},{item}"),
-                    (None, None) => {
-                        return Err(Invalid::new(item, "write a feature as Name=value, such as IsAcceleratedNetworkSupported=true"));
-                    }
-                }
-            }
-        }
-        features.check()?;
-        Ok(features)
-    }
-
-    fn check(&self) -> Result<(), Invalid> {
-        for (name, value) in &self.0 {
-            let shown = || format!("{name}={value}");
-            match name.to_ascii_lowercase().as_str() {
-                "securitytype" => {
-                    super::choice(value, &SECURITY_TYPES).map_err(|wrong| Invalid::new(shown(), wrong.problem))?;
-                }
-                "isacceleratednetworksupported" | "ishibernatesupported" => {
-                    super::choice(value, &["true", "false"]).map_err(|wrong| Invalid::new(shown(), wrong.problem))?;
-                }
-                "diskcontrollertypes" => {
-                    for controller in value.split(',').map(str::trim) {
-                        super::choice(controller, &["SCSI", "NVMe"]).map_err(|wrong| Invalid::new(shown(), wrong.problem))?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
-        let (name, value) = (name.trim(), value.trim());
-        if name.is_empty() || value.is_empty() {
-            return Err(Invalid::new(
-                format!("{name}={value}"),
-                "a feature needs a name and a value, such as IsAcceleratedNetworkSupported=true",
-            ));
-        }
-        if self.get(name).is_some() {
-            return Err(Invalid::new(name, "this feature is given twice"));
-        }
-        self.0.push((name.to_owned(), value.to_owned()));
-        Ok(())
-    }
-
-    /// A feature's value.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// Sets the security type unless the features say the same already; another value there is a contradiction.
-    pub fn set_security_type(&mut self, security_type: &'static str) -> Result<(), Invalid> {
-        match self.get("SecurityType") {
-            Some(there) if there.eq_ignore_ascii_case(security_type) => Ok(()),
-            Some(there) => Err(Invalid::new(security_type, format!("the features say SecurityType={there}; give it in one place"))),
-            None => self.add("SecurityType", security_type),
-        }
-    }
-
-    /// Reads the features of a definition.
-    pub fn read(value: &Value) -> Self {
-        let text = |item: &Value, name: &str| item[name].as_str().map(str::to_owned);
-        let items = value.as_array().into_iter().flatten();
-        Self(items.filter_map(|item| Some((text(item, "name")?, text(item, "value")?))).collect())
-    }
-
-    /// The security type; `Standard` when nothing is said.
-    pub fn security_type(&self) -> &str {
-        self.get("SecurityType").unwrap_or("Standard")
-    }
-
-    /// What Azure is sent: everything but `SecurityType=Standard`, which is the feature's absence.
-    fn body(&self) -> Value {
-        let sent =
-            self.0.iter().filter(|(name, value)| !(name.eq_ignore_ascii_case("SecurityType") && value.eq_ignore_ascii_case("Standard")));
-        sent.map(|(name, value)| json!({"name": name, "value": value})).collect()
-    }
-
-    /// Comparable text: names in lower case and in order; what is the default is left out.
-    fn comparable(&self) -> Vec<(String, String)> {
-        let mut all: Vec<_> =
-            self.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_ascii_lowercase().replace(' ', ""))).collect();
-        all.retain(|(name, value)| !(name == "securitytype" && value == "standard") && value != "false");
-        all.sort();
-        all
-    }
-}
-
-impl std::fmt::Display for Features {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        formatter.write_str(&if shown.is_empty() { "none".to_owned() } else { shown.join(" ") })
     }
 }
 
@@ -374,7 +258,7 @@ impl Definition {
         }
         differences.extend(self.plan_conflict(&properties["purchasePlan"]));
         let features = Features::read(&properties["features"]);
-        if features.comparable() != self.features.comparable() {
+        if !self.update_features && !self.features.fit(&features) {
             differences.push(Difference { property: "features", found: features.to_string(), wanted: self.features.to_string() });
         }
         differences
@@ -401,6 +285,11 @@ impl Definition {
         let tags = merge_tags(&existing["tags"], &self.tags);
         if tags != existing["tags"].as_object().cloned().unwrap_or_default() {
             changed.push("tags");
+        }
+        if self.update_features && !self.features.fit(&Features::read(&before["features"])) {
+            properties["features"] = self.features.body();
+            properties["allowUpdateImage"] = json!(true);
+            changed.push("features");
         }
         if changed.is_empty() {
             return None;
@@ -497,6 +386,7 @@ mod tests {
             identifier: Identifier { publisher: "Contoso".into(), offer: "Server".into(), sku: "2022".into() },
             plan: None,
             features: Features::default(),
+            update_features: false,
             mutable: Mutable::default(),
             eula: None,
             privacy_statement_uri: None,
@@ -562,11 +452,6 @@ mod tests {
             ("/properties/architecture", json!("Arm64"), "architecture: it is 'Arm64', and 'x64' was asked for"),
             ("/properties/identifier/sku", json!("2019"), "identifier.sku: it is '2019', and '2022' was asked for"),
             ("/location", json!("eastus"), "location: it is 'eastus', and 'westeurope' was asked for"),
-            (
-                "/properties/features",
-                json!([{"name": "SecurityType", "value": "TrustedLaunch"}]),
-                "features: it is SecurityType=TrustedLaunch, and none was asked for",
-            ),
         ] {
             let mut existing = existing.clone();
             *existing.pointer_mut(pointer).unwrap() = value;
@@ -578,6 +463,23 @@ mod tests {
         planned.eula = Some("new".into());
         let conflicts: Vec<_> = planned.conflicts(&existing).iter().map(ToString::to_string).collect();
         assert_eq!(conflicts, ["eula: it is empty, and 'new' was asked for", "purchasePlan: it is none, and 'q/p/n' was asked for"]);
+    }
+
+    #[test]
+    fn features_of_a_definition_that_is_there_stay_unless_others_are_given_and_may_be_changed() {
+        let mut existing = definition().body();
+        existing["properties"]["features"] = json!([{"name": "SecurityType", "value": "TrustedLaunch"}]);
+        assert_eq!((definition().conflicts(&existing), definition().update(&existing)), (vec![], None));
+        let mut other = definition();
+        other.features = Features::parse("SecurityType=Standard").unwrap();
+        let conflicts: Vec<_> = other.conflicts(&existing).iter().map(ToString::to_string).collect();
+        assert_eq!(conflicts, ["features: it is SecurityType=TrustedLaunch, and SecurityType=Standard was asked for"]);
+        other.update_features = true;
+        assert_eq!(other.conflicts(&existing), []);
+        let (body, changed) = other.update(&existing).unwrap();
+        assert_eq!(changed, ["features"]);
+        assert_eq!((&body["properties"]["features"], &body["properties"]["allowUpdateImage"]), (&json!([]), &json!(true)));
+        assert_eq!(other.update(&definition().body()), None);
     }
 
     #[test]
@@ -600,34 +502,6 @@ mod tests {
         assert_eq!((&properties["description"], &properties["releaseNoteUri"]), (&json!("new"), &json!("https://r")));
         assert_eq!(properties["recommended"], json!({"vCPUs": {"min": 1, "max": 8}}));
         assert_eq!(properties["provisioningState"], Value::Null);
-    }
-
-    #[test]
-    fn features_are_read_and_checked() {
-        for (text, expected) in [
-            ("", "none"),
-            ("SecurityType=TrustedLaunch IsHibernateSupported=true", "SecurityType=TrustedLaunch IsHibernateSupported=true"),
-            ("A=1,B=2;C=3\nD=4", "A=1 B=2 C=3 D=4"),
-            ("DiskControllerTypes=SCSI,NVMe A=1", "DiskControllerTypes=SCSI,NVMe A=1"),
-        ] {
-            assert_eq!(Features::parse(text).unwrap().to_string(), expected, "{text}");
-        }
-        for (bad, expected) in [
-            ("x", "'x': write a feature as Name=value, such as IsAcceleratedNetworkSupported=true"),
-            ("A=", "'A=': a feature needs a name and a value, such as IsAcceleratedNetworkSupported=true"),
-            ("A=1 a=2", "'a': this feature is given twice"),
-            ("IsHibernateSupported=yes", "'IsHibernateSupported=yes': give one of true, false"),
-            ("DiskControllerTypes=IDE", "'DiskControllerTypes=IDE': give one of SCSI, NVMe"),
-        ] {
-            assert_eq!(Features::parse(bad).unwrap_err().to_string(), expected);
-        }
-        assert!(Features::parse("SecurityType=Secure").is_err());
-        let mut features = Features::parse("SecurityType=TrustedLaunch").unwrap();
-        assert_eq!(features.set_security_type("TrustedLaunch"), Ok(()));
-        assert_eq!(
-            features.set_security_type("ConfidentialVM").unwrap_err().problem,
-            "the features say SecurityType=TrustedLaunch; give it in one place"
-        );
     }
 
     #[test]

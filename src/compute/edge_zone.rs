@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     Invalid,
-    region::{MOST_REPLICAS, Region, Replication},
+    encryption::{self, EncryptionSets},
+    region::{MOST_REPLICAS, Region, Replication, items},
 };
 
 /// The storage that replicas can lie on in an edge zone.
@@ -24,11 +25,13 @@ pub struct EdgeZone {
 }
 
 /// Reads edge zones: `region=zone`, `region=zone=replicas`, `region=zone=storage` or `region=zone=replicas=storage`, separated by commas,
-/// blanks or lines.
+/// blanks or lines. `none` stands for no edge zone at all.
 pub fn parse(text: &str) -> Result<Vec<EdgeZone>, Invalid> {
     let mut zones: Vec<EdgeZone> = Vec::new();
-    let items = text.split(|character: char| character == ',' || character.is_whitespace());
-    for item in items.filter(|item| !item.is_empty() && *item != "-") {
+    if text.trim().eq_ignore_ascii_case("none") {
+        return Ok(zones);
+    }
+    for item in items(text) {
         let zone = parse_one(item)?;
         if zones.iter().any(|known| known.name == zone.name) {
             return Err(Invalid::new(item, "this edge zone is listed twice"));
@@ -63,14 +66,18 @@ fn parse_one(item: &str) -> Result<EdgeZone, Invalid> {
 }
 
 /// `targetExtendedLocations` of a request.
-pub fn body(zones: &[EdgeZone], default: Replication) -> Value {
+pub fn body(zones: &[EdgeZone], default: Replication, sets: &[EncryptionSets], storage_profile: &Value) -> Value {
     let made = zones.iter().map(|zone| {
-        json!({
+        let mut body = json!({
             "name": zone.region.normalized(),
             "extendedLocation": {"name": zone.name, "type": "EdgeZone"},
             "extendedLocationReplicaCount": zone.replica_count.unwrap_or(default.replica_count),
             "storageAccountType": zone.storage_account_type.unwrap_or(default.storage_account_type),
-        })
+        });
+        if let Some(encryption) = encryption::of_edge_zone(sets, &zone.name, storage_profile) {
+            body["encryption"] = encryption;
+        }
+        body
     });
     made.collect()
 }
@@ -95,7 +102,8 @@ mod tests {
     fn zones_are_written_as_for_the_cli() {
         let default = Replication { replica_count: 2, storage_account_type: "Standard_LRS" };
         let zones = parse("westus=microsoftlosangeles1\n- eastus=MicrosoftBoston1=1=standardssd_lrs westus=other=premium_lrs").unwrap();
-        let made = body(&zones, default);
+        let made = body(&zones, default, &[], &Value::Null);
+        assert_eq!(parse(" None "), Ok(Vec::new()));
         assert_eq!(
             made[1],
             json!({"name": "eastus", "extendedLocation": {"name": "microsoftboston1", "type": "EdgeZone"},

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Invalid, choice, region::Region, region::TargetRegion, source::HIGHEST_LUN};
+use super::{Invalid, choice, region::Region, source::HIGHEST_LUN};
 use crate::arm::ResourceId;
 
 /// How the disk and the guest state of a confidential virtual machine are encrypted.
@@ -11,7 +11,7 @@ pub const CONFIDENTIAL_TYPES: [&str; 4] = ["EncryptedVMGuestStateOnlyWithPmk", "
 /// The disk encryption sets of one region, or of every region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptionSets {
-    /// The region; every one where it is absent.
+    /// The region, or the edge zone; every region where it is absent.
     pub region: Option<Region>,
     /// That of the operating system's disk.
     pub os: Option<ResourceId>,
@@ -109,12 +109,6 @@ fn check_regions(regions: &[&Option<Region>], text: &str) -> Result<(), Invalid>
     Ok(())
 }
 
-/// Checks that every region named is one of the targets.
-pub fn check_targets<'a>(regions: impl IntoIterator<Item = &'a Region>, targets: &[TargetRegion]) -> Result<(), Invalid> {
-    let stray = regions.into_iter().find(|region| !targets.iter().any(|target| target.name == **region));
-    stray.map_or(Ok(()), |region| Err(Invalid::new(region.to_string(), "the version does not go to this region; add it to TargetRegions")))
-}
-
 /// `encryption` of a region; `None` when nothing is said of it.
 pub fn body(sets: &[EncryptionSets], confidential: &[Confidential], region: &Region, storage_profile: &Value) -> Option<Value> {
     let set = sets.iter().find(|set| set.region.as_ref().is_none_or(|wanted| wanted == region));
@@ -139,6 +133,13 @@ pub fn body(sets: &[EncryptionSets], confidential: &[Confidential], region: &Reg
         encryption.insert("dataDiskImages".to_owned(), Value::Array(data));
     }
     (!encryption.is_empty()).then_some(Value::Object(encryption))
+}
+
+/// `encryption` of an edge zone, which only a line with its name sets: a set for all regions lies in none of its own.
+pub fn of_edge_zone(sets: &[EncryptionSets], zone: &str, storage_profile: &Value) -> Option<Value> {
+    let zone = Region::new(zone);
+    let own: Vec<EncryptionSets> = sets.iter().filter(|set| set.region.as_ref() == Some(&zone)).cloned().collect();
+    body(&own, &[], &zone, storage_profile)
 }
 
 fn data_disks(set: &EncryptionSets, storage_profile: &Value) -> Vec<Value> {
@@ -173,6 +174,10 @@ mod tests {
         );
         assert_eq!(shown(lines, "westus2"), Some(json!({"dataDiskImages": [{"lun": 3, "diskEncryptionSetId": id("d")}]})));
         assert_eq!(shown(lines, "northeurope"), None);
+        let zones = parse_sets(&format!("{SETS}/a")).unwrap();
+        assert_eq!(of_edge_zone(&zones, "microsoftboston1", &storage), None);
+        let zones = parse_sets(&format!("MicrosoftBoston1={SETS}/a")).unwrap();
+        assert_eq!(of_edge_zone(&zones, "microsoftboston1", &json!({})), Some(json!({"osDiskImage": {"diskEncryptionSetId": id("a")}})));
         for bad in ["x", "eastus=null", "@/a\n@/b", "a=@/a\na=@/a", "@/a\nb=@/b", "a=@/a,0", "a=@/a,64,@/b", "a=@/a,0,@/b,0,@/c", "@/a/x/y"]
         {
             assert!(parse_sets(&bad.replace('@', SETS)).is_err(), "{bad}");

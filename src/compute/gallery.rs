@@ -5,12 +5,6 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::Invalid;
 
-/// The most galleries in a region of a subscription.
-pub const MOST_GALLERIES: usize = 100;
-/// The most definitions in a region of a subscription.
-pub const MOST_DEFINITIONS: usize = 1_000;
-/// The most versions in a region of a subscription.
-pub const MOST_VERSIONS: usize = 10_000;
 /// The longest name of a gallery or a definition.
 const LONGEST_NAME: usize = 80;
 

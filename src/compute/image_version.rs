@@ -4,11 +4,14 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{
+    Invalid,
     definition::Difference,
     edge_zone::{self, EdgeZone},
     encryption::{self, Confidential, EncryptionSets},
     gallery::{format_date, merge_tags, same_date},
-    region::{self, Region, Replication, TargetRegion},
+    region::{self, Region, Replication, TargetRegion, check_among},
+    replica_set::{self, ReplicaSet},
+    uefi::UefiSettings,
     whole_number,
 };
 
@@ -32,8 +35,12 @@ pub struct Publishing {
     pub encryption: Vec<EncryptionSets>,
     /// The encryption of confidential virtual machines by region.
     pub confidential: Vec<Confidential>,
-    /// The edge zones that it goes to besides.
-    pub edge_zones: Vec<EdgeZone>,
+    /// The edge zones that it goes to besides. Absent leaves them as they are.
+    pub edge_zones: Option<Vec<EdgeZone>>,
+    /// Further replicas in its regions, on storage of other kinds. None leaves them as they are.
+    pub replica_sets: Vec<ReplicaSet>,
+    /// Keys for Secure Boot; only when it is made.
+    pub uefi: Option<UefiSettings>,
     /// The regions in which alone it is left out when somebody asks for the latest. Absent leaves them as they are.
     pub excluded_regions: Option<Vec<Region>>,
     /// Whether regions that it is replicated to can be taken away.
@@ -58,6 +65,9 @@ impl Publishing {
         });
         if let Some(mode) = self.replication_mode {
             properties["publishingProfile"]["replicationMode"] = json!(mode);
+        }
+        if let Some(uefi) = &self.uefi {
+            properties["securityProfile"]["uefiSettings"] = uefi.body();
         }
         self.finish(&mut properties);
         let mut body = json!({"location": location.normalized(), "properties": properties});
@@ -90,8 +100,9 @@ impl Publishing {
     }
 
     fn finish(&self, properties: &mut Value) {
-        if !self.edge_zones.is_empty() {
-            properties["publishingProfile"]["targetExtendedLocations"] = edge_zone::body(&self.edge_zones, self.default);
+        if let Some(zones) = &self.edge_zones {
+            let made = edge_zone::body(zones, self.default, &self.encryption, &properties["storageProfile"]);
+            properties["publishingProfile"]["targetExtendedLocations"] = made;
         }
         if let Some(date) = self.end_of_life_date {
             properties["publishingProfile"]["endOfLifeDate"] = json!(format_date(date));
@@ -111,13 +122,39 @@ impl Publishing {
         if !self.targets.is_empty() {
             return Some(self.target_regions(existing, storage_profile));
         }
-        let excluded = self.excluded_regions.as_ref()?;
+        if self.excluded_regions.is_none() && self.replica_sets.is_empty() {
+            return None;
+        }
         let mut regions = existing.clone();
         for region in regions.as_array_mut().into_iter().flatten() {
-            let name = Region::new(region["name"].as_str().unwrap_or_default());
-            region["excludeFromLatest"] = json!(excluded.contains(&name));
+            self.apply_to_region(region);
         }
         Some(regions)
+    }
+
+    /// What is said of regions by name, beside the list of them.
+    fn apply_to_region(&self, body: &mut Value) {
+        let region = Region::new(body["name"].as_str().unwrap_or_default());
+        if let Some(excluded) = &self.excluded_regions {
+            body["excludeFromLatest"] = json!(excluded.contains(&region));
+        }
+        if let Some(sets) = replica_set::body(&self.replica_sets, &region) {
+            body["additionalReplicaSets"] = sets;
+        }
+    }
+
+    /// Checks that every region that a setting names is one of the version's. Gives the input and what is wrong.
+    pub fn check_regions(&self, regions: &[Region]) -> Result<(), (&'static str, Invalid)> {
+        let zones: Vec<Region> = self.edge_zones.iter().flatten().map(|zone| Region::new(&zone.name)).collect();
+        let regions_and_zones: Vec<Region> = regions.iter().cloned().chain(zones).collect();
+        let sets = self.encryption.iter().filter_map(|set| set.region.as_ref());
+        let confidential = self.confidential.iter().filter_map(|item| item.region.as_ref());
+        let excluded = self.excluded_regions.iter().flatten();
+        let further = self.replica_sets.iter().map(|set| &set.region);
+        check_among(sets, &regions_and_zones).map_err(|wrong| ("DiskEncryptionSets", wrong))?;
+        check_among(confidential, regions).map_err(|wrong| ("ConfidentialVMEncryption", wrong))?;
+        check_among(excluded, regions).map_err(|wrong| ("ExcludedRegions", wrong))?;
+        check_among(further, regions).map_err(|wrong| ("AdditionalReplicaSets", wrong))
     }
 
     fn target_regions(&self, existing: &Value, storage_profile: &Value) -> Value {
@@ -128,9 +165,7 @@ impl Publishing {
             if let Some(encryption) = encryption.filter(|_| body["encryption"].is_null()) {
                 body["encryption"] = encryption;
             }
-            if let Some(excluded) = &self.excluded_regions {
-                body["excludeFromLatest"] = json!(excluded.contains(&region));
-            }
+            self.apply_to_region(body);
         }
         regions
     }
@@ -148,8 +183,8 @@ impl Publishing {
         if let Some(wanted) = self.wanted_regions(there, &Value::Null) {
             differ("targetRegions", shown_regions(there, profile), shown_regions(&wanted, profile));
         }
-        if !self.edge_zones.is_empty() {
-            let wanted = edge_zone::body(&self.edge_zones, self.default);
+        if let Some(zones) = &self.edge_zones {
+            let wanted = edge_zone::body(zones, self.default, &[], &Value::Null);
             differ("targetExtendedLocations", edge_zone::shown(&profile["targetExtendedLocations"]), edge_zone::shown(&wanted));
         }
         let excluded = profile["excludeFromLatest"].as_bool().unwrap_or(false);
@@ -159,6 +194,10 @@ impl Publishing {
             if !same_date(there, &wanted) {
                 differ("endOfLifeDate", there.as_str().unwrap_or("none").to_owned(), format_date(date));
             }
+        }
+        if let Some(uefi) = &self.uefi {
+            let there = &version["properties"]["securityProfile"]["uefiSettings"];
+            differ("uefiSettings", UefiSettings::shown(there), UefiSettings::shown(&uefi.body()));
         }
         found
     }
@@ -170,7 +209,8 @@ fn shown_regions(regions: &Value, profile: &Value) -> String {
         let count = whole_number(&region["regionalReplicaCount"]).or_else(|| whole_number(&profile["replicaCount"])).unwrap_or(1);
         let storage = region["storageAccountType"].as_str().or_else(|| profile["storageAccountType"].as_str()).unwrap_or("Standard_LRS");
         let excluded = if region["excludeFromLatest"] == json!(true) { "=excluded" } else { "" };
-        format!("{}={count}={storage}{excluded}", Region::new(region["name"].as_str().unwrap_or_default()).normalized())
+        let name = Region::new(region["name"].as_str().unwrap_or_default()).normalized();
+        format!("{name}={count}={storage}{}{excluded}", replica_set::shown(&region["additionalReplicaSets"]))
     });
     let mut shown: Vec<String> = shown.collect();
     shown.sort();
@@ -206,7 +246,9 @@ mod tests {
             replication_mode: Some("Full"),
             encryption: Vec::new(),
             confidential: Vec::new(),
-            edge_zones: Vec::new(),
+            edge_zones: None,
+            replica_sets: Vec::new(),
+            uefi: None,
             excluded_regions: None,
             allow_deletion_of_replicated_locations: None,
             block_deletion_before_end_of_life: None,
@@ -287,6 +329,41 @@ mod tests {
         let body = promote.update(&kept).unwrap();
         assert_eq!(body["properties"]["publishingProfile"]["targetRegions"][1]["excludeFromLatest"], false);
         assert_eq!(promote.differences(&kept).len(), 1);
+    }
+
+    #[test]
+    fn further_replicas_are_set_on_the_regions_that_they_are_for() {
+        let mut wanted = publishing("westus2 eastus");
+        wanted.replica_sets = replica_set::parse("eastus=3").unwrap();
+        let kept = wanted.body(&Region::new("westus2"), &json!({}));
+        let regions = &kept["properties"]["publishingProfile"]["targetRegions"];
+        let sets = json!([{"regionalReplicaCount": 3, "storageAccountType": "PremiumV2_LRS"}]);
+        assert_eq!((&regions[0]["additionalReplicaSets"], &regions[1]["additionalReplicaSets"]), (&Value::Null, &sets));
+        assert_eq!(wanted.update(&kept), None);
+        let mut promote = publishing("");
+        promote.replica_sets = replica_set::parse("westus2=1=premium_lrs").unwrap();
+        assert_eq!(promote.differences(&kept)[0].wanted, "eastus=2=Standard_ZRS+3=PremiumV2_LRS, westus2=2=Standard_ZRS+1=Premium_LRS");
+        let body = promote.update(&kept).unwrap();
+        assert_eq!(body["properties"]["publishingProfile"]["targetRegions"][1]["additionalReplicaSets"], sets, "the others stay");
+        let (input, wrong) = promote.check_regions(&[Region::new("eastus")]).unwrap_err();
+        assert_eq!((input, wrong.value.as_str()), ("AdditionalReplicaSets", "westus2"));
+    }
+
+    #[test]
+    fn edge_zones_have_disk_encryption_sets_of_their_own_and_are_taken_away_by_none() {
+        let id = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/g/providers/Microsoft.Compute/diskEncryptionSets/e";
+        let mut wanted = publishing("westus2");
+        wanted.edge_zones = Some(edge_zone::parse("westus2=Zone1").unwrap());
+        wanted.encryption = encryption::parse_sets(&format!("zone1={id}")).unwrap();
+        assert_eq!(wanted.check_regions(&[Region::new("westus2")]), Ok(()));
+        let kept = wanted.body(&Region::new("westus2"), &json!({"source": {"id": "/i"}}));
+        let profile = &kept["properties"]["publishingProfile"];
+        assert_eq!(profile["targetExtendedLocations"][0]["encryption"], json!({"osDiskImage": {"diskEncryptionSetId": id}}));
+        assert_eq!(profile["targetRegions"][0]["encryption"], Value::Null);
+        assert_eq!(wanted.update(&kept), None);
+        let mut without = publishing("westus2");
+        without.edge_zones = Some(edge_zone::parse("none").unwrap());
+        assert_eq!(without.update(&kept).unwrap()["properties"]["publishingProfile"]["targetExtendedLocations"], json!([]));
     }
 
     #[test]

@@ -84,9 +84,8 @@ pub fn parse_storage_account_type(text: &str) -> Result<&'static str, Invalid> {
 /// Lines may begin with `-`, as in YAML.
 pub fn parse_target_regions(text: &str) -> Result<Vec<TargetRegion>, Invalid> {
     let mut regions: Vec<TargetRegion> = Vec::new();
-    let items = text.split(|character: char| character == ',' || character.is_whitespace());
-    for item in items.filter(|item| !item.is_empty() && *item != "-") {
-        let region = parse_target_region(item)?;
+    for item in items(text) {
+        let region = parse_target_region(item, &STORAGE_ACCOUNT_TYPES)?;
         if regions.iter().any(|known| known.name == region.name) {
             return Err(Invalid::new(item, "this region is listed twice"));
         }
@@ -95,7 +94,13 @@ pub fn parse_target_regions(text: &str) -> Result<Vec<TargetRegion>, Invalid> {
     Ok(regions)
 }
 
-fn parse_target_region(item: &str) -> Result<TargetRegion, Invalid> {
+/// The items of a list, separated by commas, blanks or lines, which may begin with `-`.
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| character == ',' || character.is_whitespace()).filter(|item| !item.is_empty() && *item != "-")
+}
+
+/// Reads one region with its replicas and their storage, which is one of `storage_account_types`.
+pub(super) fn parse_target_region(item: &str, storage_account_types: &[&'static str]) -> Result<TargetRegion, Invalid> {
     let wrap = |wrong: Invalid| Invalid::new(item, wrong.problem);
     let mut parts = item.split('=');
     let mut region = TargetRegion::new(Region::parse(parts.next().unwrap_or_default()).map_err(wrap)?);
@@ -103,12 +108,12 @@ fn parse_target_region(item: &str) -> Result<TargetRegion, Invalid> {
     match parts.as_slice() {
         [] => {}
         [one] if one.starts_with(|character: char| character.is_ascii_alphabetic()) => {
-            region.storage_account_type = Some(parse_storage_account_type(one).map_err(wrap)?);
+            region.storage_account_type = Some(choice(one, storage_account_types).map_err(wrap)?);
         }
         [count] => region.replica_count = Some(parse_replica_count(count).map_err(wrap)?),
         [count, storage] => {
             region.replica_count = Some(parse_replica_count(count).map_err(wrap)?);
-            region.storage_account_type = Some(parse_storage_account_type(storage).map_err(wrap)?);
+            region.storage_account_type = Some(choice(storage, storage_account_types).map_err(wrap)?);
         }
         _ => return Err(Invalid::new(item, "write region, region=replicas or region=replicas=storage, as in eastus=1=standard_zrs")),
     }
@@ -120,14 +125,24 @@ fn parse_replica_count(text: &str) -> Result<u64, Invalid> {
     count.ok_or_else(|| Invalid::new(text, format!("the number of replicas is a whole number from 1 to {MOST_REPLICAS}, not '{text}'")))
 }
 
-/// Checks that all regions together have no more replicas than a version can have.
-pub fn check_replicas(regions: &[TargetRegion], default: Replication) -> Result<(), Invalid> {
-    let total: u64 = regions.iter().map(|region| region.replica_count.unwrap_or(default.replica_count)).sum();
+/// Checks that all regions together have no more replicas than a version can have; `further` are those on storage of other kinds.
+pub fn check_replicas(regions: &[TargetRegion], default: Replication, further: u64) -> Result<(), Invalid> {
+    let total: u64 = regions.iter().map(|region| region.replica_count.unwrap_or(default.replica_count)).sum::<u64>() + further;
     if total > MOST_REPLICAS {
         let problem = format!("a version has at most {MOST_REPLICAS} replicas over all its regions; list fewer regions or replicas");
         return Err(Invalid::new(format!("{total} replicas"), problem));
     }
     Ok(())
+}
+
+/// Checks that every region that a setting names is one that the version goes to.
+pub fn check_among<'a>(named: impl IntoIterator<Item = &'a Region>, targets: &[Region]) -> Result<(), Invalid> {
+    let stray = named.into_iter().find(|region| !targets.contains(region));
+    stray.map_or(Ok(()), |region| {
+        let targets: Vec<String> = targets.iter().map(Region::normalized).collect();
+        let problem = format!("the version does not go to this region; its regions are {}", targets.join(", "));
+        Err(Invalid::new(region.to_string(), problem))
+    })
 }
 
 /// Checks that every region is one of those in which Azure has galleries. `available` holds Azure's own names; empty means not known.
@@ -240,8 +255,9 @@ mod tests {
     #[test]
     fn a_version_has_at_most_a_hundred_replicas() {
         let default = Replication { replica_count: 40, storage_account_type: "Standard_LRS" };
-        assert!(check_replicas(&parse_target_regions("a b=20 c").unwrap(), default).is_ok());
-        assert_eq!(check_replicas(&parse_target_regions("a b=21 c").unwrap(), default).unwrap_err().value, "101 replicas");
+        assert!(check_replicas(&parse_target_regions("a b=20 c").unwrap(), default, 0).is_ok());
+        assert_eq!(check_replicas(&parse_target_regions("a b=21 c").unwrap(), default, 0).unwrap_err().value, "101 replicas");
+        assert_eq!(check_replicas(&parse_target_regions("a b=20 c").unwrap(), default, 1).unwrap_err().value, "101 replicas");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Invalid, choice, definition::Features, definition::Plan, whole_number};
+use super::{Invalid, choice, definition::Plan, features::Features, vhd, whole_number};
 use crate::arm::ResourceId;
 
 /// The largest data disk that a version takes.
@@ -84,25 +84,6 @@ pub fn parse_id(text: &str) -> Result<(ResourceId, Kind), Invalid> {
     Ok((id, kind))
 }
 
-/// Checks the address of a VHD: https, a blob in a container, no access signature, which Azure would not take.
-pub fn check_vhd_uri(text: &str) -> Result<(), Invalid> {
-    let rest = text.strip_prefix("https://").ok_or_else(|| {
-        Invalid::new(text, "give the https address of a VHD's blob, such as https://account.blob.core.windows.net/vhds/os.vhd")
-    })?;
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    if query.is_some() {
-        return Err(Invalid::new(
-            format!("https://{path}?…"),
-            "give the blob's address without an access signature; the storage account's id stands for access",
-        ));
-    }
-    let path: Vec<&str> = path.split('/').collect();
-    if path.len() < 3 || path.iter().any(|part| part.is_empty()) {
-        return Err(Invalid::new(text, "the address names no blob in a container"));
-    }
-    Ok(())
-}
-
 /// Reads host caching.
 pub fn parse_host_caching(text: &str) -> Result<&'static str, Invalid> {
     choice(text, &["None", "ReadOnly", "ReadWrite"])
@@ -140,7 +121,7 @@ fn parse_data_disk(line: &str) -> Result<DataDisk, Invalid> {
         }
         DiskSource::Resource(id)
     } else {
-        check_vhd_uri(content)?;
+        vhd::check_uri(content)?;
         DiskSource::Vhd(content.to_owned())
     };
     Ok(DataDisk { lun, source, host_caching })
@@ -167,11 +148,11 @@ impl Source {
     }
 }
 
-/// `storageProfile` of a request.
-pub fn storage_profile(source: &Source, os_host_caching: Option<&str>, data_disks: &[DataDisk], vhd_account: Option<&ResourceId>) -> Value {
+/// `storageProfile` of a request. A VHD that lies in none of the accounts by its address lies in the first.
+pub fn storage_profile(source: &Source, os_host_caching: Option<&str>, data_disks: &[DataDisk], vhd_accounts: &[ResourceId]) -> Value {
     let disk = |source: &DiskSource| match source {
         DiskSource::Resource(id) => json!({"id": id.to_string()}),
-        DiskSource::Vhd(uri) => match vhd_account {
+        DiskSource::Vhd(uri) => match vhd::account_of(uri, vhd_accounts).or(vhd_accounts.first()) {
             Some(account) => json!({"uri": uri, "storageAccountId": account.to_string()}),
             None => json!({"uri": uri}),
         },
@@ -542,8 +523,6 @@ mod tests {
         ] {
             assert_eq!(parse_data_disks(&bad).unwrap_err().problem, problem, "{bad}");
         }
-        let signed = check_vhd_uri("https://a/v/d.vhd?sig=secret").unwrap_err();
-        assert!(!signed.to_string().contains("secret"), "{signed}");
     }
 
     #[test]
@@ -553,12 +532,13 @@ mod tests {
         let account = id("Microsoft.Storage/storageAccounts/a");
         let uri = "https://a.blob.core.windows.net/vhds/os.vhd";
         assert_eq!(
-            storage_profile(&Source::VirtualMachine(vm.clone()), None, &[], None),
+            storage_profile(&Source::VirtualMachine(vm.clone()), None, &[], &[]),
             json!({"source": {"virtualMachineId": vm.to_string()}})
         );
-        assert_eq!(storage_profile(&Source::Image(vm.clone()), None, &[], None), json!({"source": {"id": vm.to_string()}}));
+        assert_eq!(storage_profile(&Source::Image(vm.clone()), None, &[], &[]), json!({"source": {"id": vm.to_string()}}));
         let data = parse_data_disks(&format!("1={disk} ReadWrite\n2={uri}")).unwrap();
-        let profile = storage_profile(&Source::OsDisk(DiskSource::Vhd(uri.into())), Some("ReadOnly"), &data, Some(&account));
+        let profile =
+            storage_profile(&Source::OsDisk(DiskSource::Vhd(uri.into())), Some("ReadOnly"), &data, std::slice::from_ref(&account));
         assert_eq!(
             profile,
             json!({

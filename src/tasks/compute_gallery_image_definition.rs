@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{Error, Problems, about},
-    gallery::{self, GallerySession},
+    gallery::{self, GallerySession, Quota},
     ledger::Origin,
     session::{CommonInputs, Desk, Done, Session, Undertaking, common_inputs_without_lab},
 };
@@ -15,8 +15,9 @@ use crate::{
     arm::{Request, ResourceId},
     compute::{
         self,
-        definition::{Definition, Features, Identifier, Mutable, Plan, Range, SECURITY_TYPES, check_range, parse_disk_types},
-        gallery::{MOST_DEFINITIONS, MOST_GALLERIES, body, check_definition_name, check_identifier, parse_tags},
+        definition::{Definition, Identifier, Mutable, Plan, Range, check_range, parse_disk_types},
+        features::{Features, SECURITY_TYPES},
+        gallery::{body, check_definition_name, check_identifier, parse_tags},
         region::Region,
         source::Kind,
     },
@@ -40,27 +41,22 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     let agent = session.agent;
     let id = &inputs.name;
     let found = gallery::find(&session, &inputs.gallery).await?;
-    let location = location(&session, &inputs, found.as_ref()).await?;
+    let existing = match found {
+        Some(_) => gallery::find_definition(&session, id).await?,
+        None => None,
+    };
+    let location = location(&session, &inputs, existing.as_ref().or(found.as_ref())).await?;
     let mut definition = Definition { location: location.clone(), ..inputs.definition.clone() };
     if let Some((source, kind)) = &inputs.plan_source {
         definition.plan = copied_plan(&session, source, *kind).await?;
     }
 
-    let existing = match found {
-        Some(_) => gallery::find_definition(&session, id).await?,
-        None => None,
-    };
-    if existing.is_none() {
-        gallery::check_regions(&session, "Location", inputs.gallery.subscription_id(), std::slice::from_ref(&location)).await?;
-    }
-    if let Some(existing) = &existing {
-        refuse_conflicts(id, &definition, existing)?;
-    } else if found.is_some() {
-        refuse_taken_identifier(&session, &inputs, &definition).await?;
+    match &existing {
+        Some(existing) => refuse_conflicts(id, &definition, existing)?,
+        None => refuse_new(&session, &inputs, &definition, found.is_some()).await?,
     }
 
     if found.is_none() {
-        check_quota(&session, &inputs.gallery, &location).await?;
         let gallery = &inputs.gallery;
         session.makes(
             format!("gallery '{}'", gallery.name()),
@@ -98,13 +94,14 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
                 format!("{} {}, {}, {}", definition.os_state, definition.os_type, definition.hyper_v_generation, definition.architecture),
             ),
             ("Identifier".to_owned(), format!("{} / {} / {}", identifier.publisher, identifier.offer, identifier.sku)),
-            ("Features".to_owned(), definition.features.to_string()),
+            ("Features".to_owned(), Features::read(&made["properties"]["features"]).to_string()),
         ],
         &[("Image definition in the portal", made_id)],
     );
     Ok(Done::succeeded(message))
 }
 
+/// Where the definition is described: where it was asked for, where it is already, where its gallery or resource group is.
 async fn location(session: &GallerySession<'_>, inputs: &Inputs, found: Option<&Value>) -> Result<Region, Error> {
     if found.is_none() && !inputs.create_gallery {
         return Err(gallery::missing(&inputs.gallery, "correct GalleryName, or set CreateGallery to true"));
@@ -112,7 +109,7 @@ async fn location(session: &GallerySession<'_>, inputs: &Inputs, found: Option<&
     if let Some(location) = &inputs.location {
         return Ok(location.clone());
     }
-    if let Some(location) = found.and_then(|gallery| gallery["location"].as_str()) {
+    if let Some(location) = found.and_then(|found| found["location"].as_str()) {
         return Ok(Region::new(location));
     }
     let group = inputs.gallery.resource_group_id();
@@ -133,11 +130,22 @@ fn refuse_conflicts(id: &ResourceId, definition: &Definition, existing: &Value) 
     .with_notes(conflicts.iter().map(ToString::to_string)))
 }
 
+/// Refuses a definition that Azure would not make, before anything is written.
+async fn refuse_new(session: &GallerySession<'_>, inputs: &Inputs, definition: &Definition, in_gallery: bool) -> Result<(), Error> {
+    let (id, region) = (&inputs.gallery, &definition.location);
+    gallery::check_regions(session, "Location", id.subscription_id(), std::slice::from_ref(region)).await?;
+    if in_gallery {
+        refuse_taken_identifier(session, inputs, definition).await?;
+    } else {
+        gallery::check_quota(session, id, &Quota::GALLERIES, region).await?;
+    }
+    gallery::check_quota(session, id, &Quota::DEFINITIONS, region).await
+}
+
 async fn refuse_taken_identifier(session: &GallerySession<'_>, inputs: &Inputs, definition: &Definition) -> Result<(), Error> {
     let all = session
         .list("list the gallery's image definitions", Request::get(format!("{}/images", inputs.gallery.path()), compute::GALLERY))
         .await?;
-    gallery::check_quota("image definitions", all.len(), MOST_DEFINITIONS, inputs.gallery.name())?;
     let Some(other) = definition.taken_by(inputs.name.name(), &all) else { return Ok(()) };
     let Identifier { publisher, offer, sku } = &definition.identifier;
     Err(Error::refused(
@@ -156,14 +164,6 @@ async fn copied_plan(session: &GallerySession<'_>, source: &ResourceId, kind: Ki
         session.agent.info(&format!("{} has no purchase plan; the definition gets none.", super::session::capital(&facts.what)));
     }
     Ok(facts.plan)
-}
-
-/// Whether the region has room for one more gallery.
-async fn check_quota(session: &GallerySession<'_>, id: &ResourceId, location: &Region) -> Result<(), Error> {
-    let path = format!("/subscriptions/{}/providers/Microsoft.Compute/galleries", id.subscription_id());
-    let all = session.list("list the subscription's galleries", Request::get(path, compute::GALLERY)).await?;
-    let here = all.iter().filter(|gallery| gallery["location"].as_str().is_some_and(|there| Region::new(there) == *location)).count();
-    gallery::check_quota("galleries", here, MOST_GALLERIES, &location.normalized())
 }
 
 async fn create_gallery(session: &GallerySession<'_>, inputs: &Inputs, location: &Region) -> Result<(), Error> {
@@ -257,6 +257,7 @@ fn definition(agent: &Agent, problems: &mut Problems) -> Option<Definition> {
         identifier: identifier?,
         plan: plan.ok()?,
         features: features?,
+        update_features: agent.boolean_input("UpdateFeatures"),
         mutable: mutable?,
         eula: agent.input("Eula"),
         privacy_statement_uri: agent.input("PrivacyStatementUri"),

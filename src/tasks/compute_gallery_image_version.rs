@@ -22,6 +22,7 @@ use crate::{
         gallery::{check_definition_name, parse_date, parse_tags},
         image_version::Publishing,
         region::{Region, Replication, STORAGE_ACCOUNT_TYPES, check_replicas, parse_target_regions},
+        replica_set,
         replication::WaitFor,
     },
 };
@@ -74,6 +75,7 @@ fn publishing(agent: &Agent, problems: &mut Problems) -> Option<Publishing> {
     let encryption = gallery::parsed_input(agent, problems, "DiskEncryptionSets", encryption::parse_sets);
     let confidential = gallery::parsed_input(agent, problems, "ConfidentialVMEncryption", encryption::parse_confidential);
     let edge_zones = gallery::parsed_input(agent, problems, "TargetEdgeZones", edge_zone::parse);
+    let replica_sets = gallery::parsed_input(agent, problems, "AdditionalReplicaSets", replica_set::parse);
     let excluded = gallery::parsed_input(agent, problems, "ExcludedRegions", |text| {
         parse_target_regions(text).map(|regions| regions.into_iter().map(|region| region.name).collect::<Vec<_>>())
     });
@@ -91,7 +93,9 @@ fn publishing(agent: &Agent, problems: &mut Problems) -> Option<Publishing> {
         replication_mode: Some(mode?),
         encryption: encryption?.unwrap_or_default(),
         confidential: confidential?.unwrap_or_default(),
-        edge_zones: edge_zones?.unwrap_or_default(),
+        edge_zones: edge_zones?,
+        replica_sets: replica_sets?.unwrap_or_default(),
+        uefi: None,
         excluded_regions: excluded?,
         allow_deletion_of_replicated_locations: given("AllowDeletionOfReplicatedLocations"),
         block_deletion_before_end_of_life: blocked,
@@ -114,13 +118,14 @@ async fn check_targets(
     let targets: Vec<Region> = publishing.targets.iter().map(|target| target.name.clone()).collect();
     let refuse =
         |input: &str, result: Result<(), compute::Invalid>| result.map_err(|error| Error::Inputs(vec![gallery::wrong(input, &error)]));
-    refuse("TargetRegions", check_replicas(&publishing.targets, publishing.default))?;
+    refuse("TargetRegions", check_replicas(&publishing.targets, publishing.default, replica_set::count(&publishing.replica_sets)))?;
     refuse("WaitFor", wait_for.check(&targets))?;
-    let sets = publishing.encryption.iter().filter_map(|set| set.region.as_ref());
-    refuse("DiskEncryptionSets", encryption::check_targets(sets, &publishing.targets))?;
-    let confidential = publishing.confidential.iter().filter_map(|item| item.region.as_ref());
-    refuse("ConfidentialVMEncryption", encryption::check_targets(confidential, &publishing.targets))?;
-    refuse("ExcludedRegions", encryption::check_targets(publishing.excluded_regions.iter().flatten(), &publishing.targets))?;
+    check_named_regions(publishing, &targets)?;
     gallery::check_regions(session, "TargetRegions", subscription, &targets).await?;
     Ok(targets)
+}
+
+/// Checks the regions that settings name against those that the version goes to.
+fn check_named_regions(publishing: &Publishing, regions: &[Region]) -> Result<(), Error> {
+    publishing.check_regions(regions).map_err(|(input, wrong)| Error::Inputs(vec![gallery::wrong(input, &wrong)]))
 }

@@ -15,6 +15,7 @@ use crate::{
         gallery::check_gallery_name,
         region::{Region, TargetRegion, check_available},
         source::{DiskSource, Facts, Kind, Source},
+        vhd,
     },
     devtestlab,
 };
@@ -214,17 +215,18 @@ async fn resolve_custom_image(session: &GallerySession<'_>, input: &str, id: &Re
         resolved.facts.os_state = Some(lab_state(properties).to_owned());
         return Ok(resolved);
     }
-    let vhd = &properties["vhd"];
-    let uri = vhd["imageName"].as_str().filter(|uri| uri.starts_with("https://")).ok_or_else(|| nothing_behind(input, kind, id))?;
+    let disk = &properties["vhd"];
+    let uri = disk["imageName"].as_str().filter(|uri| uri.starts_with("https://")).ok_or_else(|| nothing_behind(input, kind, id))?;
     let lab = id.parent().unwrap_or_else(|| id.clone());
     let lab_body = session.get(format!("read the lab '{}'", lab.name()), Request::get(lab.path(), devtestlab::API_VERSION)).await?;
-    let account = ["defaultStorageAccount", "artifactsStorageAccount"].iter().find_map(|name| lab_body["properties"][*name].as_str());
-    let account = behind(input, kind, id, account)?;
+    let known = ["defaultStorageAccount", "artifactsStorageAccount"].map(|name| lab_body["properties"][name].as_str());
+    let accounts: Vec<ResourceId> = known.into_iter().flatten().filter_map(|account| account.parse().ok()).collect();
+    let account = vhd::account_of(uri, &accounts).or(accounts.first()).cloned().ok_or_else(|| nothing_behind(input, kind, id))?;
     let facts = Facts {
         what: format!("the custom image '{}'", id.name()),
         location: lab_body["location"].as_str().unwrap_or_default().to_owned(),
-        os_type: vhd["osType"].as_str().map(str::to_owned),
-        os_state: Some(if vhd["sysPrep"].as_bool().unwrap_or(false) { "Generalized" } else { "Specialized" }.to_owned()),
+        os_type: disk["osType"].as_str().map(str::to_owned),
+        os_state: Some(if disk["sysPrep"].as_bool().unwrap_or(false) { "Generalized" } else { "Specialized" }.to_owned()),
         content: Some(id.to_string().to_ascii_lowercase()),
         ..Facts::default()
     };
@@ -290,13 +292,34 @@ pub async fn storage_region(session: &GallerySession<'_>, input: &str, account: 
     })
 }
 
-/// Refuses what a region of the subscription has no room for any more. `place` is where that many were counted.
-pub fn check_quota(what: &str, there: usize, most: usize, place: &str) -> Result<(), Error> {
-    if there < most {
+/// What a region of a subscription holds only so many of.
+pub struct Quota {
+    resource_type: &'static str,
+    what: &'static str,
+    most: usize,
+}
+
+impl Quota {
+    /// Galleries.
+    pub const GALLERIES: Self = Self { resource_type: "Microsoft.Compute/galleries", what: "galleries", most: 100 };
+    /// Image definitions, of all galleries together.
+    pub const DEFINITIONS: Self = Self { resource_type: "Microsoft.Compute/galleries/images", what: "image definitions", most: 1_000 };
+    /// Image versions, of all galleries together.
+    pub const VERSIONS: Self = Self { resource_type: "Microsoft.Compute/galleries/images/versions", what: "image versions", most: 10_000 };
+}
+
+/// Refuses what the region has no room for any more. What the identity may not read is not counted: Azure has the last word.
+pub async fn check_quota(session: &GallerySession<'_>, id: &ResourceId, quota: &Quota, region: &Region) -> Result<(), Error> {
+    let Quota { resource_type, what, most } = quota;
+    let path = format!("/subscriptions/{}/resources", id.subscription_id());
+    let request = Request::get(path, RESOURCES).query("$filter", format!("resourceType eq '{resource_type}'"));
+    let all = session.list(format!("count the subscription's {what}"), request).await?;
+    let there = all.iter().filter(|found| found["location"].as_str().is_some_and(|place| Region::new(place) == *region)).count();
+    if there < *most {
         return Ok(());
     }
     Err(Error::refused(
-        format!("'{place}' has {there} {what} already, and a region of a subscription has at most {most}"),
+        format!("the region '{}' has {there} {what} of this subscription already, and takes at most {most}", region.normalized()),
         "delete what is not needed any more, use another region or subscription, or ask Azure for more",
     ))
 }

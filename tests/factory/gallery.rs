@@ -259,3 +259,40 @@ async fn versions_stand_beside_images_in_what_the_command_line_prints() {
     }
     harness.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_copies_goes_through_a_gallery_by_one_setting() {
+    let harness = example().await;
+    let folder = harness.folders().sources.join("Configuration");
+    copy(&example_configuration(), &folder);
+    let file = folder.join("factory.json");
+    let mut settings: Value = serde_json::from_slice(&fs::read(&file).expect("the example's settings")).expect("JSON");
+    settings["distribution"] = json!("gallery");
+    settings["gallery"] = json!({"name": "golden", "publisher": "Contoso"});
+    fs::write(&file, settings.to_string()).expect("the settings are written");
+    succeeded(&step(&harness, "run", &folder).run().await);
+    assert_eq!(versions(&harness).await.len(), 4);
+    assert_eq!(of_type(&harness, "Microsoft.DevTestLab/labs/customimages").await, [""; 0]);
+    for (lab, allowed) in [
+        (lab(SUBSCRIPTION, "teams", "web-team"), ["Linux_Docker", "Win2022_Browser", "Win2022_Datacenter"].as_slice()),
+        (lab(SUBSCRIPTION, "teams", "test-team"), &["Win2022_Browser"]),
+        (lab(OTHER_SUBSCRIPTION, "platform", "platform-team"), &["Linux_Docker", "Linux_Ubuntu", "Win2022_Datacenter"]),
+    ] {
+        assert_eq!(offered(&harness, &lab).await, allowed, "{lab}");
+    }
+    assert_swept(&harness).await;
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn the_example_pipeline_runs_as_it_says() {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dtl"));
+    command.args(["run", "examples/image-factory-gallery/azure-pipelines.yml", "--seed", "examples/image-factory-gallery/seed.json"]);
+    let output = command.args(["--speed", "3000"]).current_dir(project("")).env("NO_COLOR", "1").kill_on_drop(true).output().await;
+    let output = output.expect("dtl runs");
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{log}\n{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["to gallery 'golden'", "No version of 'Linux_Ubuntu' is to be retired."] {
+        assert!(log.contains(line), "{line}\n{log}");
+    }
+}

@@ -132,7 +132,7 @@ async fn what_only_azure_knows_is_asked_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn encryption_and_edge_zones_are_checked_before_anything_is_sent() {
+async fn settings_of_regions_and_keys_are_checked_before_anything_is_sent() {
     let harness = start().await;
     let set = compute("diskEncryptionSets/x");
     for (input, value, expected) in [
@@ -144,6 +144,10 @@ async fn encryption_and_edge_zones_are_checked_before_anything_is_sent() {
         ("TargetEdgeZones", "westus".to_owned(), "write region=zone, region=zone=replicas or region=zone=replicas=storage"),
         ("TargetEdgeZones", "westus=zone=0".to_owned(), "the number of replicas is a whole number from 1 to 100"),
         ("ExcludedRegions", "east/us".to_owned(), "this is no region's name"),
+        ("AdditionalReplicaSets", "eastus=1=tape".to_owned(), "give one of PremiumV2_LRS,"),
+        ("UefiSignatureTemplates", "Mine".to_owned(), "give one of NoSignatureTemplate,"),
+        ("UefiSignatureTemplates", "NoSignatureTemplate".to_owned(), "without a template UefiKeys must hold keys for pk, kek and db"),
+        ("UefiKeys", "db=keys/none.cer".to_owned(), "no such file"),
     ] {
         let failed = publish(&harness, "generalized", &compute("images/image")).input(input, &value).run().await;
         assert_eq!(failed.outcome, Outcome::Failed, "{input} {value}");
@@ -152,21 +156,41 @@ async fn encryption_and_edge_zones_are_checked_before_anything_is_sent() {
     }
     assert!(harness.journal().await.is_empty());
     let failed = publish(&harness, "generalized", &compute("images/image")).input("ExcludedRegions", "eastus").run().await;
-    assert!(failed.errors()[0].contains("the version does not go to this region"), "{failed}");
+    assert!(failed.errors()[0].contains("'eastus': the version does not go to this region; its regions are westeurope"), "{failed}");
+    let failed = publish(&harness, "generalized", &compute("images/image")).input("AdditionalReplicaSets", "eastus=2").run().await;
+    assert!(
+        failed.errors()[0].starts_with("input 'AdditionalReplicaSets' is 'eastus': the version does not go to this region"),
+        "{failed}"
+    );
     assert!(writes(&harness).await.is_empty());
     harness.finish().await;
 }
 
 #[tokio::test]
-async fn a_region_that_is_full_of_galleries_is_told_before_one_is_made() {
+async fn a_region_that_is_full_is_told_before_anything_is_made() {
     let galleries: Vec<Value> =
         (0..99).map(|index| resource(&compute(&format!("galleries/full{index}")), json!({"provisioningState": "Succeeded"}))).collect();
     let harness = start_with(&galleries).await;
     let full = define(&harness, "new").input("GalleryName", "more").input("CreateGallery", "true").run().await;
-    assert!(full.errors()[0].contains("'westeurope' has 100 galleries already"), "{full}");
+    assert!(full.errors()[0].contains("'westeurope' has 100 galleries of this subscription already"), "{full}");
     assert!(writes(&harness).await.is_empty());
     let elsewhere =
         define(&harness, "new").input("GalleryName", "more").input("CreateGallery", "true").input("Location", "eastus").run().await;
     succeeded(elsewhere);
+    harness.finish().await;
+
+    // What lies in several galleries counts together.
+    let definitions = |gallery: usize| {
+        (0..500).map(move |index| {
+            let id = compute(&format!("galleries/full{gallery}/images/d{index}"));
+            let identifier = json!({"publisher": "p", "offer": "o", "sku": index.to_string()});
+            resource(&id, json!({"osType": "Linux", "osState": "Generalized", "identifier": identifier, "provisioningState": "Succeeded"}))
+        })
+    };
+    let more: Vec<Value> = galleries.into_iter().take(2).chain(definitions(0)).chain(definitions(1)).collect();
+    let harness = start_with(&more).await;
+    let full = define(&harness, "new").run().await;
+    assert!(full.errors()[0].contains("'westeurope' has 1002 image definitions of this subscription already"), "{full}");
+    assert!(writes(&harness).await.is_empty());
     harness.finish().await;
 }

@@ -83,6 +83,26 @@ async fn a_differing_immutable_value_is_an_error_that_shows_both_and_writes_noth
 }
 
 #[tokio::test]
+async fn features_of_a_definition_that_is_there_stay_and_are_changed_on_request_only() {
+    let harness = start().await;
+    succeeded(define(&harness, "featured").input("SecurityType", "TrustedLaunchSupported").input("Location", "eastus").run().await);
+    let before = writes(&harness).await;
+    // As with a definition that the portal or `az` has made: nothing is said of features or of where it is.
+    succeeded(define(&harness, "featured").run().await);
+    let other = || define(&harness, "featured").input("Features", "IsHibernateSupported=true");
+    let refused = other().run().await;
+    let expected = "features: it is SecurityType=TrustedLaunchSupported, and IsHibernateSupported=true was asked for";
+    assert!(refused.errors().join("\n").contains(expected), "{refused}");
+    assert_eq!(writes(&harness).await, before);
+    let changed = other().input("UpdateFeatures", "true").run().await;
+    assert!(succeeded(changed).log().contains("updated: features"));
+    let definition = harness.resource(&compute("galleries/golden/images/featured")).await.expect("the definition");
+    assert_eq!(definition["properties"]["features"], json!([{"name": "IsHibernateSupported", "value": "true"}]));
+    assert_eq!(definition["location"], "eastus");
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn the_identifier_belongs_to_one_definition() {
     let harness = start().await;
     let refused = define(&harness, "second").input("Sku", "generalized").run().await;

@@ -7,7 +7,7 @@ use crate::harness::data;
 
 const DISK_API: &str = "2023-10-02";
 /// A GET with everything in it.
-const EXPANDED: &str = "2023-07-03&%24expand=ReplicationStatus";
+const EXPANDED: &str = "2024-03-03&%24expand=ReplicationStatus";
 
 async fn refused(harness: &Harness, method: Method, path: &str, body: &Value, expected: (u16, &str)) {
     let (status, answer) = harness.send(method, path, API, Some(body)).await;

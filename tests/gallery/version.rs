@@ -101,6 +101,23 @@ async fn every_row_of_the_source_table_becomes_a_version() {
 }
 
 #[tokio::test]
+async fn a_custom_image_made_from_a_vhd_is_published_from_the_labs_storage_account() {
+    let harness = start().await;
+    let lab = harness.resource(harness.lab()).await.expect("the lab");
+    let account = lab["properties"]["defaultStorageAccount"].as_str().expect("a storage account").to_owned();
+    harness.put(&account, "2023-05-01", &json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"})).await;
+    let uri = format!("https://{}.blob.core.windows.net/uploads/os.vhd", account.rsplit('/').next().expect("a name"));
+    let image = format!("{}/customimages/of-vhd", harness.lab());
+    let body = json!({"properties": {"vhd": {"imageName": uri, "osType": "Windows", "sysPrep": true}}});
+    harness.put(&image, "2018-09-15", &body).await;
+    let made = succeeded(publish(&harness, "generalized", &image).run().await);
+    let version = harness.resource(&made.output("imageVersionId")).await.expect("the version");
+    let source = &version["properties"]["storageProfile"]["osDiskImage"]["source"];
+    assert_eq!((&source["uri"], source["storageAccountId"].as_str().map(str::to_lowercase)), (&json!(uri), Some(account.to_lowercase())));
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_version_is_made_from_another_version() {
     let harness = start().await;
     let first = succeeded(publish(&harness, "generalized", &compute("images/image")).run().await);
@@ -404,5 +421,107 @@ async fn edge_zones_encryption_and_regions_out_of_latest_are_published_and_read_
         .map(|region| (region["name"].clone(), region["excludeFromLatest"].clone()))
         .collect();
     assert_eq!(excluded, [(json!("West Europe"), json!(true)), (json!("East US"), json!(false))]);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn further_replicas_are_published_read_back_and_changed_by_promotion() {
+    let harness = start().await;
+    let made = publish(&harness, "generalized", &compute("images/image"))
+        .input("TargetRegions", "westeurope eastus")
+        .input("AdditionalReplicaSets", "eastus=2 eastus=1=premium_lrs")
+        .run()
+        .await;
+    let id = succeeded(made).output("imageVersionId");
+    let sets = async || {
+        let version = harness.resource(&id).await.expect("the version");
+        let regions = version["properties"]["publishingProfile"]["targetRegions"].as_array().expect("regions").clone();
+        regions.iter().map(|region| region["additionalReplicaSets"].clone()).collect::<Vec<_>>()
+    };
+    let of = |count: u64, storage: &str| json!({"regionalReplicaCount": count, "storageAccountType": storage});
+    assert_eq!(sets().await, [Value::Null, json!([of(2, "PremiumV2_LRS"), of(1, "Premium_LRS")])]);
+    let promote = || on_versions(&harness, "generalized").input("Mode", "promote").input("Version", "1.0.0");
+    succeeded(promote().input("AdditionalReplicaSets", "westeurope").run().await);
+    assert_eq!(sets().await, [json!([of(1, "PremiumV2_LRS")]), json!([of(2, "PremiumV2_LRS"), of(1, "Premium_LRS")])]);
+    let many = promote().input("TargetRegions", "westeurope eastus").input("AdditionalReplicaSets", "eastus=99").run().await;
+    assert!(many.errors()[0].starts_with("input 'TargetRegions' is '101 replicas'"), "{many}");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn keys_for_secure_boot_are_published_with_definitions_that_have_it() {
+    let harness = start().await;
+    let mut certificate = vec![0x30, 0x82, 1, 0];
+    certificate.extend([7; 256]);
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64_STANDARD.encode(&certificate));
+    harness.file("keys/ours.pem", &pem);
+    let image = compute("images/image");
+    let keyed = |definition: &str, hash: &str| {
+        publish(&harness, definition, &image)
+            .input("UefiSignatureTemplates", "MicrosoftUefiCertificateAuthorityTemplate, microsoftwindowstemplate")
+            .input("UefiKeys", format!("db=keys/ours.pem\ndbx=sha256:{}", hash.repeat(32)))
+    };
+    let refused = keyed("generalized", "0f").run().await;
+    assert!(refused.errors()[0].contains("machines made from the image definition 'generalized' have no Secure Boot"), "{refused}");
+    let before = writes(&harness).await;
+    assert!(before.is_empty(), "{before:?}");
+    succeeded(define(&harness, "secure").input("SecurityType", "TrustedLaunchSupported").run().await);
+    let made = succeeded(keyed("secure", "0f").run().await);
+    let version = harness.resource(&made.output("imageVersionId")).await.expect("the version");
+    assert_eq!(
+        version["properties"]["securityProfile"]["uefiSettings"],
+        json!({
+            "signatureTemplateNames": ["MicrosoftUefiCertificateAuthorityTemplate", "MicrosoftWindowsTemplate"],
+            "additionalSignatures": {
+                "db": [{"type": "x509", "value": [BASE64_STANDARD.encode(&certificate)]}],
+                "dbx": [{"type": "sha256", "value": [BASE64_STANDARD.encode([0x0f; 32])]}],
+            },
+        })
+    );
+    // The same image with the same keys is the same content; with other keys it is not.
+    assert_eq!(succeeded(keyed("secure", "0f").run().await).output("imageVersion"), "1.0.0");
+    assert_eq!(succeeded(keyed("secure", "f0").run().await).output("imageVersion"), "1.0.1");
+    // Promotion leaves the keys alone.
+    let promoted = on_versions(&harness, "secure").input("Mode", "promote").input("Version", "1.0.0").input("EndOfLifeDate", "2030-01-01");
+    succeeded(promoted.run().await);
+    let after = harness.resource(&made.output("imageVersionId")).await.expect("the version");
+    assert_eq!(after["properties"]["securityProfile"], version["properties"]["securityProfile"]);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn vhds_may_lie_in_several_storage_accounts() {
+    let more = id("Microsoft.Storage/storageAccounts/datastore");
+    let harness = start_with(&[resource(&more, json!({"provisioningState": "Succeeded"}))]).await;
+    let accounts = format!("{}\n{more}", id("Microsoft.Storage/storageAccounts/vhdstore"));
+    let made = on_versions(&harness, "generalized")
+        .input("OsVhdUri", "https://vhdstore.blob.core.windows.net/vhds/os.vhd")
+        .input("DataDisks", "0=https://datastore.blob.core.windows.net/vhds/data.vhd")
+        .input("VhdStorageAccountId", accounts)
+        .run()
+        .await;
+    let version = harness.resource(&succeeded(made).output("imageVersionId")).await.expect("the version");
+    let storage = &version["properties"]["storageProfile"];
+    assert_eq!(storage["osDiskImage"]["source"]["storageAccountId"], id("Microsoft.Storage/storageAccounts/vhdstore"));
+    assert_eq!(storage["dataDiskImages"][0]["source"]["storageAccountId"], more);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn edge_zones_have_keys_of_their_own_and_are_taken_away_by_none() {
+    let harness = start().await;
+    let set = compute("diskEncryptionSets/zone");
+    let made = publish(&harness, "generalized", &compute("images/image"))
+        .input("TargetEdgeZones", "westeurope=zone1=2")
+        .input("DiskEncryptionSets", format!("zone1={set}"))
+        .run()
+        .await;
+    let id = succeeded(made).output("imageVersionId");
+    let profile = async || harness.resource(&id).await.expect("the version")["properties"]["publishingProfile"].clone();
+    assert_eq!(profile().await["targetExtendedLocations"][0]["encryption"], json!({"osDiskImage": {"diskEncryptionSetId": set}}));
+    assert_eq!(profile().await["targetRegions"][0]["encryption"], Value::Null);
+    let promote = on_versions(&harness, "generalized").input("Mode", "promote").input("Version", "1.0.0").input("TargetEdgeZones", "none");
+    succeeded(promote.run().await);
+    assert_eq!(profile().await["targetExtendedLocations"], json!([]));
     harness.finish().await;
 }

@@ -10,13 +10,13 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::Duration,
 };
 
 use serde::Deserialize;
-use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, process::Command, sync::Mutex};
 
 use super::routes;
 use crate::harness::{Harness, project};
@@ -56,9 +56,11 @@ const NOT_YET: &[(&str, &str)] = &[
 ];
 
 #[derive(Debug, Deserialize)]
-struct Line {
-    operation: String,
-    error: Option<String>,
+pub struct Line {
+    /// What was asked for.
+    pub operation: String,
+    /// Why it went wrong.
+    pub error: Option<String>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,33 +79,51 @@ async fn the_javascript_sdks_take_the_emulator_for_azure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_takes_the_emulator_for_azure() {
-    if std::env::var_os("DTL_TEST_ALL").is_none() {
-        eprintln!("skipped: az takes minutes to install; `cargo xtask test --all` runs it");
-        return;
-    }
-    let Some(python) = python_environment("az").await else { return };
+    let Some(python) = az().await else { return };
     let lines = judged(Command::new(python).arg(project("tests/judges/az/judge.py")), 'A').await;
     assert!(lines.len() > 110, "{} commands", lines.len());
+}
+
+/// The Python that has `az`, where that is asked for.
+pub async fn az() -> Option<PathBuf> {
+    if std::env::var_os("DTL_TEST_ALL").is_none() {
+        eprintln!("skipped: az takes minutes to install; `cargo xtask test --all` runs it");
+        return None;
+    }
+    python_environment("az").await
+}
+
+/// Has the emulator advise to ask soon. Without advice `az` asks every 30 s, as it does in Azure, where DevTest Labs gives none.
+pub async fn hurry(harness: &Harness) {
+    harness.faults(&json!([{"path": "(?i)^/subscriptions/", "headers": {"Retry-After": "1"}, "times": 1_000_000}])).await;
+}
+
+/// Runs a script of a judge, whose input is one JSON value, to its end.
+pub async fn run(command: &mut Command, harness: &Harness, input: &Value) -> Output {
+    let authority = &harness.ready().ca_file;
+    command.env("REQUESTS_CA_BUNDLE", authority).env("NODE_EXTRA_CA_CERTS", authority);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().expect("the judge starts");
+    let mut pipe = process.stdin.take().expect("a pipe");
+    pipe.write_all(format!("{input}\n").as_bytes()).await.expect("the judge reads");
+    drop(pipe);
+    tokio::time::timeout(LIMIT, process.wait_with_output()).await.expect("the judge hangs").expect("the judge ends")
+}
+
+/// What a judge said of each operation.
+pub fn lines(output: &Output) -> Vec<Line> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 /// Runs a judge against an emulator of its own, which the published descriptions judge at the same time.
 async fn judged(command: &mut Command, letter: char) -> Vec<Line> {
     let harness = Harness::with(|options| options.speed = SPEED).await.tolerating_unknown_routes();
     if letter == 'A' {
-        // Without advice `az` asks every 30 s, as it does in Azure, where DevTest Labs gives none.
-        harness.faults(&json!([{"path": "(?i)^/subscriptions/", "headers": {"Retry-After": "1"}, "times": 1_000_000}])).await;
+        hurry(&harness).await;
     }
-    let authority = &harness.ready().ca_file;
-    command.env("REQUESTS_CA_BUNDLE", authority).env("NODE_EXTRA_CA_CERTS", authority);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut process = command.spawn().expect("the judge starts");
-    let mut input = process.stdin.take().expect("a pipe");
-    let ready = serde_json::to_string(harness.ready()).expect("the ready line");
-    input.write_all(format!("{ready}\n").as_bytes()).await.expect("the judge reads");
-    drop(input);
-    let output = tokio::time::timeout(LIMIT, process.wait_with_output()).await.expect("the judge hangs").expect("the judge ends");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let output = run(command, &harness, &json!(harness.ready())).await;
+    let lines = lines(&output);
     check(&lines);
     // 0 where all went well, 1 where something did not; anything else is the judge's own end.
     let expected = i32::from(lines.iter().any(|line| line.error.is_some()));
@@ -126,7 +146,10 @@ fn check(lines: &[Line]) {
 }
 
 /// The Python of a virtual environment that holds what a judge requires.
-async fn python_environment(judge: &str) -> Option<PathBuf> {
+pub async fn python_environment(judge: &str) -> Option<PathBuf> {
+    // Two tests may want the same one, and one of them makes it.
+    static MAKING: Mutex<()> = Mutex::const_new(());
+    let _making = MAKING.lock().await;
     let requirements = project("tests/judges").join(judge).join("requirements.txt");
     let folder = project("target/judges").join(judge);
     let program = if cfg!(windows) { folder.join("Scripts/python.exe") } else { folder.join("bin/python") };

@@ -2,6 +2,7 @@
 
 mod definition;
 mod replication;
+mod security;
 mod source;
 mod version;
 

@@ -7,7 +7,8 @@ use crate::{
     arm::{Request, ResourceId},
     compute::{
         COMPUTE, DISK, GALLERY,
-        definition::{Definition, Features, Mutable},
+        definition::{Definition, Mutable},
+        features::Features,
         gallery::body,
         image_version::Publishing,
         region::{Region, Replication, TargetRegion, check_replicas, with_source_region},
@@ -105,15 +106,17 @@ impl Factory<'_> {
             replication_mode: None,
             encryption: Vec::new(),
             confidential: Vec::new(),
-            edge_zones: Vec::new(),
+            edge_zones: None,
+            replica_sets: Vec::new(),
+            uefi: None,
             excluded_regions: None,
             allow_deletion_of_replicated_locations: Some(true),
             block_deletion_before_end_of_life: None,
             tags: version_tags(path, &self.lab, &self.options.run_id, &image.fingerprint, &capture.image),
         };
-        check_replicas(&publishing.targets, publishing.default).map_err(|wrong| Failure::Refused(wrong.to_string()))?;
+        check_replicas(&publishing.targets, publishing.default, 0).map_err(|wrong| Failure::Refused(wrong.to_string()))?;
         let body =
-            publishing.body(&Region::new(&facts.location), &storage_profile(&VersionSource::VirtualMachine(machine), None, &[], None));
+            publishing.body(&Region::new(&facts.location), &storage_profile(&VersionSource::VirtualMachine(machine), None, &[], &[]));
         (self.say)(Line::Info(&format!(
             "Publishing virtual machine '{}' as '{}' to gallery '{}'.",
             capture.vm,
@@ -368,6 +371,7 @@ fn definition(settings: &GallerySettings, lab: &ResourceId, image: &GoldenImage,
         identifier: names::identifier(&settings.publisher, lab.name(), &image.path),
         plan: facts.plan.clone(),
         features,
+        update_features: false,
         mutable: Mutable { description: Some(format!("Golden image {}", image.path)), ..Mutable::default() },
         eula: None,
         privacy_statement_uri: None,

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{check_targets, publish, publishing, wait_for, watch};
+use super::{check_named_regions, check_targets, publish, publishing, wait_for, watch};
 use crate::{
     agent::Agent,
     arm::{Operation, Progress, Request, ResourceId, Wait},
     compute::{
-        GALLERY, Invalid,
+        GALLERY,
         image_version::{Publishing, targets},
         region::{Region, with_source_region},
         replication::WaitFor,
@@ -48,7 +48,9 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut prom
         ));
     };
     let built_in = Region::new(found["location"].as_str().unwrap_or_default());
-    if !promotion.publishing.targets.is_empty() {
+    if promotion.publishing.targets.is_empty() {
+        check_named_regions(&promotion.publishing, &targets(&found))?;
+    } else {
         let (regions, added) = with_source_region(std::mem::take(&mut promotion.publishing.targets), &built_in);
         promotion.publishing.targets = regions;
         if added {
@@ -56,18 +58,6 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut prom
             session.agent.warning(&format!("input 'TargetRegions': {region} was added: a version stays in the region where it was built"));
         }
         check_targets(session, definition.subscription_id(), &promotion.publishing, &promotion.wait_for).await?;
-    }
-    let there = targets(&found);
-    let stray = promotion
-        .publishing
-        .excluded_regions
-        .iter()
-        .flatten()
-        .find(|region| promotion.publishing.targets.is_empty() && !there.contains(region));
-    if let Some(region) = stray {
-        let wrong =
-            Invalid::new(region.to_string(), format!("the version does not go to this region; its regions are {}", gallery::names(&there)));
-        return Err(Error::Inputs(vec![gallery::wrong("ExcludedRegions", &wrong)]));
     }
     let version = settled(session, &id, found).await?;
     let (operation, changed) = apply(session, &id, &promotion.publishing, &version).await?;

@@ -16,16 +16,17 @@ use crate::{
     arm::{self, Operation, Request, ResourceId, operation::interval},
     compute::{
         GALLERY,
-        gallery::MOST_VERSIONS,
+        features::Features,
         image_version::{CONTENT_TAG, Publishing, published_before, targets},
         region::{Region, with_source_region},
         replication::WaitFor,
         source::{Source, feeds},
+        uefi::{self, UefiSettings},
         version::{self, VersionNumber, VersionRequest},
     },
     tasks::{
         error::{Error, Problems},
-        gallery::{self, GallerySession},
+        gallery::{self, GallerySession, Quota},
         ledger::Origin,
         session::Done,
     },
@@ -53,7 +54,7 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<Publication> {
     let version =
         problems.take(VersionRequest::parse(agent.input("Version").as_deref()).map_err(|error| gallery::wrong("Version", &error)));
     let source = source::read(agent, problems);
-    let publishing = publishing(agent, problems);
+    let publishing = publishing(agent, problems).and_then(|publishing| with_keys(agent, problems, publishing));
     let wait_for = wait_for(agent, problems);
     Some(Publication {
         version: version?,
@@ -65,10 +66,31 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<Publication> {
     })
 }
 
+/// Adds keys for Secure Boot. Files of certificates are found from the working directory.
+fn with_keys(agent: &Agent, problems: &mut Problems, publishing: Publishing) -> Option<Publishing> {
+    let folder = agent.pipeline_variable("System.DefaultWorkingDirectory");
+    let host = agent.host();
+    let read = |path: &str| {
+        let path = folder.as_deref().map_or_else(|| path.to_owned(), |folder| host.join_path(folder, path));
+        host.read_file(&path).map_err(|error| format!("{error}: {path}"))
+    };
+    let templates = gallery::parsed_input(agent, problems, "UefiSignatureTemplates", uefi::parse_templates);
+    let keys = gallery::parsed_input(agent, problems, "UefiKeys", |text| uefi::parse_keys(text, read));
+    let settings = UefiSettings::from_parts(templates?.unwrap_or_default(), keys?.unwrap_or_default());
+    let uefi = problems.take(settings.map_err(|(input, wrong)| match wrong.value.as_str() {
+        "" => format!("input '{input}' is required: {}", wrong.problem),
+        _ => gallery::wrong(input, &wrong),
+    }))?;
+    Some(Publishing { uefi, ..publishing })
+}
+
 /// Publishes.
 pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut publication: Publication) -> Result<Done, Error> {
     let agent = session.agent;
     let body = gallery::definition(session, definition).await?;
+    if publication.publishing.uefi.is_some() {
+        check_secure_boot(definition, &body)?;
+    }
     let checked = source::check(session, &publication.source, &body).await?;
     let (regions, added) = with_source_region(std::mem::take(&mut publication.publishing.targets), &checked.region);
     publication.publishing.targets = regions;
@@ -89,7 +111,7 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut publ
         return again(session, definition, &publication, &targets, before).await;
     }
     refuse_taken(&publication, &versions)?;
-    gallery::check_quota("versions", versions.len(), MOST_VERSIONS, definition.name())?;
+    gallery::check_quota(session, definition, &Quota::VERSIONS, &checked.region).await?;
     checked.prepare(session).await?;
 
     let made = make(session, definition, &publication, &checked, versions).await?;
@@ -106,10 +128,23 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, mut publ
     Ok(watch::tell(session, &made.id, &version, Some(checked.source.name()), what))
 }
 
+/// Keys mean nothing to machines without Secure Boot.
+fn check_secure_boot(id: &ResourceId, definition: &Value) -> Result<(), Error> {
+    let features = Features::read(&definition["properties"]["features"]);
+    if features.security_type() != "Standard" {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("input 'UefiSignatureTemplates': machines made from the image definition '{}' have no Secure Boot", id.name()),
+        "publish to a definition whose SecurityType is TrustedLaunchSupported or TrustedLaunchAndConfidentialVmSupported",
+    ))
+}
+
 /// By what the content is recognised: what the user says, or what the source says of itself.
 fn content(publication: &Publication, checked: &Checked) -> Option<String> {
     let content = publication.content_id.clone().or_else(|| checked.content.clone())?;
-    let text = format!("{content} {}", publication.version);
+    let keys = publication.publishing.uefi.as_ref().map_or(String::new(), |uefi| uefi.body().to_string());
+    let text = format!("{content} {}{keys}", publication.version);
     Some(Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).to_string())
 }
 

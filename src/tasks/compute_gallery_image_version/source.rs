@@ -8,16 +8,18 @@ use crate::{
     agent::Agent,
     arm::{Request, ResourceId},
     compute::{
-        COMPUTE, DISK, Invalid,
+        COMPUTE, DISK,
         region::Region,
         source::{
-            DataDisk, DiskSource, Facts, Kind, Source, Unfit, check_vhd_uri, data_disk_problem, fingerprint, mismatches, parse_data_disks,
+            DataDisk, DiskSource, Facts, Kind, Source, Unfit, data_disk_problem, fingerprint, mismatches, parse_data_disks,
             parse_host_caching, parse_id, storage_profile,
         },
+        vhd,
     },
     tasks::{
         error::{Error, Problems},
         gallery::{self, GallerySession},
+        parameters::listed,
         session::Undertaking,
     },
 };
@@ -25,7 +27,7 @@ use crate::{
 /// What the inputs say of the source.
 pub struct SourceInputs {
     os: Os,
-    vhd_account: Option<ResourceId>,
+    vhd_accounts: Vec<ResourceId>,
     host_caching: Option<&'static str>,
     data_disks: Vec<DataDisk>,
     stop: Stop,
@@ -71,8 +73,8 @@ enum Preparation {
 /// Reads the inputs.
 pub fn read(agent: &Agent, problems: &mut Problems) -> Option<SourceInputs> {
     let id = gallery::parsed_input(agent, problems, "SourceId", parse_id);
-    let vhd = gallery::parsed_input(agent, problems, "OsVhdUri", |text| check_vhd_uri(text).map(|()| text.to_owned()));
-    let account = gallery::parsed_input(agent, problems, "VhdStorageAccountId", parse_storage_account);
+    let vhd = gallery::parsed_input(agent, problems, "OsVhdUri", |text| vhd::check_uri(text).map(|()| text.to_owned()));
+    let accounts = gallery::parsed_input(agent, problems, "VhdStorageAccountId", vhd::parse_accounts);
     let data_disks = gallery::parsed_input(agent, problems, "DataDisks", parse_data_disks);
     let host_caching = gallery::parsed_input(agent, problems, "OsHostCaching", parse_host_caching);
     let stop =
@@ -91,7 +93,7 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<SourceInputs> {
     };
     let inputs = SourceInputs {
         os: os?,
-        vhd_account: account?,
+        vhd_accounts: accounts?.unwrap_or_default(),
         host_caching: host_caching?,
         data_disks: data_disks?.unwrap_or_default(),
         stop: stop?.unwrap_or(Stop::Refuse),
@@ -101,46 +103,36 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<SourceInputs> {
     Some(inputs)
 }
 
-fn parse_storage_account(text: &str) -> Result<ResourceId, Invalid> {
-    let id: ResourceId = text.parse().map_err(|error: crate::arm::IdError| Invalid::new(text, error.problem))?;
-    if id.is_type("Microsoft.Storage/storageAccounts") {
-        return Ok(id);
-    }
-    Err(Invalid::new(text, format!("this is the id of a '{}', not of a storage account", id.resource_type())))
-}
-
-/// Every VHD needs the id of the account that it lies in, and lies in that one.
+/// Every VHD needs the id of the account that it lies in.
 fn check_vhds(inputs: &SourceInputs, problems: &mut Problems) -> Option<()> {
     let os = if let Os::Vhd(uri) = &inputs.os { Some(("OsVhdUri", uri)) } else { None };
     let data =
         inputs.data_disks.iter().filter_map(|disk| if let DiskSource::Vhd(uri) = &disk.source { Some(("DataDisks", uri)) } else { None });
-    let vhds: Vec<(&str, &String)> = os.into_iter().chain(data).collect();
-    match &inputs.vhd_account {
-        None if vhds.is_empty() => Some(()),
-        None => {
-            problems.add("input 'VhdStorageAccountId' is required: give the id of the storage account that the VHD lies in");
-            None
-        }
-        Some(account) => {
-            let belongs = |uri: &str| {
-                let host = uri.trim_start_matches("https://").split('/').next().unwrap_or_default();
-                host.split('.').next().is_some_and(|name| name.eq_ignore_ascii_case(account.name()))
-            };
-            let stray: Vec<_> = vhds.into_iter().filter(|(_, uri)| !belongs(uri)).collect();
-            for (input, uri) in &stray {
-                problems.add(format!(
-                    "input '{input}': '{uri}' does not lie in the storage account '{}' that VhdStorageAccountId names",
-                    account.name()
-                ));
-            }
-            stray.is_empty().then_some(())
-        }
+    let stray: Vec<(&str, &String)> = os.into_iter().chain(data).filter(|(_, uri)| inputs.account_of(uri).is_none()).collect();
+    if stray.is_empty() {
+        return Some(());
+    }
+    if inputs.vhd_accounts.is_empty() {
+        problems.add("input 'VhdStorageAccountId' is required: give the id of the storage account that the VHD lies in");
+        return None;
+    }
+    let names: Vec<&str> = inputs.vhd_accounts.iter().map(ResourceId::name).collect();
+    for (input, uri) in stray {
+        problems
+            .add(format!("input '{input}': '{uri}' does not lie in the storage account {} that VhdStorageAccountId names", listed(&names)));
+    }
+    None
+}
+
+impl SourceInputs {
+    fn account_of(&self, uri: &str) -> Option<&ResourceId> {
+        vhd::account_of(uri, &self.vhd_accounts)
     }
 }
 
 /// Looks at the source and the data disks and checks them against the definition. Nothing is changed yet.
 pub async fn check(session: &GallerySession<'_>, inputs: &SourceInputs, definition: &Value) -> Result<Checked, Error> {
-    let (source, mut facts, vhd_account) = resolve(session, inputs).await?;
+    let (source, mut facts, vhd_accounts) = resolve(session, inputs).await?;
     let mut preparations = Vec::new();
     let mut problems = Vec::new();
     match &facts.unfit {
@@ -171,7 +163,7 @@ pub async fn check(session: &GallerySession<'_>, inputs: &SourceInputs, definiti
         .with_notes(problems));
     }
     Ok(Checked {
-        storage_profile: storage_profile(&source, inputs.host_caching, &inputs.data_disks, vhd_account.as_ref()),
+        storage_profile: storage_profile(&source, inputs.host_caching, &inputs.data_disks, &vhd_accounts),
         region: Region::new(&facts.location),
         content: fingerprint(&facts, &source, &data_disks, ""),
         what: facts.what.clone(),
@@ -180,19 +172,20 @@ pub async fn check(session: &GallerySession<'_>, inputs: &SourceInputs, definiti
     })
 }
 
-async fn resolve(session: &GallerySession<'_>, inputs: &SourceInputs) -> Result<(Source, Facts, Option<ResourceId>), Error> {
+async fn resolve(session: &GallerySession<'_>, inputs: &SourceInputs) -> Result<(Source, Facts, Vec<ResourceId>), Error> {
     match &inputs.os {
         Os::Resource(id, kind) => {
             let resolved = gallery::resolve(session, "SourceId", id, *kind).await?;
-            Ok((resolved.source, resolved.facts, resolved.vhd_account.or_else(|| inputs.vhd_account.clone())))
+            let accounts = resolved.vhd_account.into_iter().chain(inputs.vhd_accounts.iter().cloned());
+            Ok((resolved.source, resolved.facts, accounts.collect()))
         }
         Os::Vhd(uri) => {
-            let location = match &inputs.vhd_account {
+            let location = match inputs.account_of(uri) {
                 Some(account) => gallery::storage_region(session, "VhdStorageAccountId", account).await?.normalized(),
                 None => String::new(),
             };
             let what = format!("the VHD '{}'", uri.rsplit('/').next().unwrap_or_default());
-            Ok((Source::OsDisk(DiskSource::Vhd(uri.clone())), Facts { what, location, ..Facts::default() }, inputs.vhd_account.clone()))
+            Ok((Source::OsDisk(DiskSource::Vhd(uri.clone())), Facts { what, location, ..Facts::default() }, inputs.vhd_accounts.clone()))
         }
     }
 }
@@ -218,8 +211,8 @@ async fn check_data_disks(
                 content = found["properties"]["uniqueId"].as_str().filter(|_| kind == Kind::Snapshot).map(str::to_owned);
                 location = found["location"].as_str().map(Region::new);
             }
-            DiskSource::Vhd(_) => {
-                if let Some(account) = &inputs.vhd_account {
+            DiskSource::Vhd(uri) => {
+                if let Some(account) = inputs.account_of(uri) {
                     location = Some(gallery::storage_region(session, "VhdStorageAccountId", account).await?);
                 }
             }

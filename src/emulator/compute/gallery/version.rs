@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{DEFINITIONS, change_not_allowed, invalid_parameter, missing, normalized, replication, source, word};
+use super::{DEFINITIONS, change_not_allowed, invalid_parameter, missing, normalized, replication, security, source, word};
 use crate::emulator::{
     clock::arm_date,
     error::ApiError,
@@ -19,6 +19,15 @@ use crate::emulator::{
 const PROFILE: &str = "galleryImageVersion.properties.publishingProfile";
 const STORAGE: [&str; 4] = ["Standard_LRS", "Standard_ZRS", "Premium_LRS", "PremiumV2_LRS"];
 const MOST_REPLICAS: u64 = 100;
+/// Members that came with a later version of the interface: where they stand, in what type, their name, and since when they are known.
+const MEMBERS: &[(&[&str], &str, &str, &str)] = &[
+    (&["storageProfile", "source"], "GalleryArtifactVersionFullSource", "virtualMachineId", "2023-07-03"),
+    (&["storageProfile", "osDiskImage", "source"], "GalleryDiskImageSource", "storageAccountId", "2022-03-03"),
+    (&["storageProfile", "dataDiskImages", "source"], "GalleryDiskImageSource", "storageAccountId", "2022-03-03"),
+    (&["publishingProfile", "targetRegions"], "TargetRegion", "additionalReplicaSets", "2024-03-03"),
+    (&["safetyProfile"], "GalleryImageVersionSafetyProfile", "blockDeletionBeforeEndOfLife", "2024-03-03"),
+    (&[], "GalleryImageProperties", "allowUpdateImage", "2024-03-03"),
+];
 
 /// What the version of the interface decides: members that it does not know yet, defaults that it brought.
 pub fn for_interface(id: &Id, api_version: &str, mut body: Value) -> Result<Value, ApiError> {
@@ -28,20 +37,25 @@ pub fn for_interface(id: &Id, api_version: &str, mut body: Value) -> Result<Valu
             body["properties"]["features"] = json!([{"name": "SecurityType", "value": "TrustedLaunchSupported"}]);
         }
     }
-    let storage = &body["properties"]["storageProfile"];
-    let unknown = |member: &str, since: &str| {
-        let message = format!(
-            "Could not find member '{member}' on object of type 'GalleryArtifactSource'. The api-version '{api_version}' does not know it; it needs '{since}' or later."
-        );
-        Err(ApiError::bad_request("BadRequest", message).with_target(member))
-    };
-    if storage["source"]["virtualMachineId"].is_string() && api_version < "2023-07-03" {
-        return unknown("virtualMachineId", "2023-07-03");
-    }
-    if storage["osDiskImage"]["source"]["storageAccountId"].is_string() && api_version < "2022-03-03" {
-        return unknown("storageAccountId", "2022-03-03");
+    for (path, kind, member, since) in MEMBERS {
+        if api_version < *since && holders(&body["properties"], path).iter().any(|holder| !holder[*member].is_null()) {
+            let message = format!(
+                "Could not find member '{member}' on object of type '{kind}'. The api-version '{api_version}' does not know it; it needs '{since}' or later."
+            );
+            return Err(ApiError::bad_request("BadRequest", message).with_target(*member));
+        }
     }
     Ok(body)
+}
+
+/// The objects at a path, of which an array stands for each of its items.
+fn holders<'a>(value: &'a Value, path: &[&str]) -> Vec<&'a Value> {
+    let Some((name, rest)) = path.split_first() else { return vec![value] };
+    match &value[*name] {
+        Value::Array(items) => items.iter().flat_map(|item| holders(item, rest)).collect(),
+        Value::Null => Vec::new(),
+        one => holders(one, rest),
+    }
 }
 
 /// Makes or changes a version.
@@ -89,6 +103,7 @@ fn create(
     let mut profile = given.get("publishingProfile").filter(|profile| profile.is_object()).cloned().unwrap_or_else(|| json!({}));
     check_profile(&mut profile, location)?;
     check_safety(&given, &profile)?;
+    security::check(given.get("securityProfile").unwrap_or(&Value::Null), definition)?;
     profile["publishedDate"] = json!(arm_date(world.clock.now()));
     let replicas = replication::entries(&profile["targetRegions"], location, &Value::Null);
     given.insert("publishingProfile".into(), profile);
@@ -217,6 +232,10 @@ fn check_profile(profile: &mut Value, location: &str) -> Result<(), ApiError> {
         region["regionalReplicaCount"] = json!(if replicas.is_null() { count } else { replica_count(replicas, &property)? });
         region["storageAccountType"] = json!(word(&region["storageAccountType"], &property, &STORAGE)?.unwrap_or(storage));
         region["name"] = json!(region_name(&name));
+        for set in region.get_mut("additionalReplicaSets").and_then(Value::as_array_mut).into_iter().flatten() {
+            set["regionalReplicaCount"] = json!(replica_count(&set["regionalReplicaCount"], &property)?);
+            set["storageAccountType"] = json!(word(&set["storageAccountType"], &property, &STORAGE)?.unwrap_or(storage));
+        }
         regions.push(region);
     }
     if !regions.iter().any(|region| normalized(region["name"].as_str().unwrap_or_default()) == normalized(location)) {
@@ -225,7 +244,8 @@ fn check_profile(profile: &mut Value, location: &str) -> Result<(), ApiError> {
             format!("The region '{location}' of the gallery image version must be among the target regions."),
         ));
     }
-    let total: u64 = regions.iter().filter_map(|region| region["regionalReplicaCount"].as_u64()).sum();
+    let sets = regions.iter().filter_map(|region| region["additionalReplicaSets"].as_array()).flatten();
+    let total: u64 = regions.iter().chain(sets).filter_map(|holder| holder["regionalReplicaCount"].as_u64()).sum();
     if total > MOST_REPLICAS {
         return Err(invalid_parameter(&property, format!("The total of {total} replicas is above the limit of {MOST_REPLICAS}.")));
     }
