@@ -1,8 +1,11 @@
 //! Other programs: run with their output shown, or captured.
 
 use std::{
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,6 +38,37 @@ pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("failed to start {}", describe(command)))?;
     ensure!(status.success(), "{} ended with {status}", describe(command));
     Ok(())
+}
+
+/// Runs a command to its end, its output shown and returned.
+pub fn run_and_read(command: &mut Command) -> Result<(ExitStatus, String)> {
+    eprintln!("$ {}", describe(command));
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("failed to start {}", describe(command)))?;
+    let mut output = child.stdout.take().expect("a pipe");
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let reader = std::thread::spawn({
+        let said = Arc::clone(&said);
+        move || -> std::io::Result<()> {
+            let mut piece = [0; 4096];
+            loop {
+                let length = output.read(&mut piece)?;
+                if length == 0 {
+                    return Ok(());
+                }
+                std::io::stdout().write_all(&piece[..length])?;
+                std::io::stdout().flush()?;
+                said.lock().expect("nobody panicked").extend_from_slice(&piece[..length]);
+            }
+        }
+    });
+    let status = child.wait()?;
+    // A program that the command left behind may hold the pipe open: nobody waits for that.
+    let begun = Instant::now();
+    while !reader.is_finished() && begun.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let said = said.lock().expect("nobody panicked");
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Runs a command to its end and returns what it wrote. Anything but success is an error that shows it.
