@@ -206,7 +206,7 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     };
     let (blobs, front) = front.unzip();
     let mut world = World::new(base, identity, Settings::new(options.speed), page_size, blobs);
-    world.contents = Contents::trusting(tls.authority.certificate);
+    world.contents = Arc::new(Contents::trusting(tls.authority.certificate));
     let world = Arc::new(world);
     if let Some(loaded) = loaded {
         loaded.take_up(&world).await;

@@ -44,7 +44,7 @@ pub use check::{
     lab::{Image, LabVirtualMachine, OsType, lab_virtual_machines, vm_name_problem},
 };
 pub use declare::{Parameter, ParameterType, Template, parameter_values};
-pub use deployment::{Deployment, Nested, Resource, expand};
+pub use deployment::{Deployment, Foresight, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};
 pub use functions::{names as function_names, nearest_name};
 pub use link::{embed, inline};

@@ -16,7 +16,7 @@ use super::{
     http::{Reply, parse_object},
     id::Id,
     page,
-    provision::{Applied, Put},
+    provision::{self, Applied, Put},
     resources::generic,
     router::{self, Target},
     settings::Work,
@@ -39,6 +39,8 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
     }
     match (call.method(), target.kinds().as_str(), target.rest.len()) {
         ("PUT", "images", 2) => put_image(world, call, target),
+        // A set that is new is answered like one that was there.
+        ("PUT", "availabilitysets", 2) => generic::serve(world, call, target).map(|reply| Reply { status: 200, ..reply }),
         ("GET", "virtualmachines", 2) => get(world, call, target),
         ("GET", "virtualmachines" | "disks" | "snapshots", 1) => list(world, call, target, None),
         ("GET", "locations/virtualmachines", 3) if target.group.is_none() => list(world, call, target, Some(&target.rest[1])),
@@ -47,7 +49,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
             let id = id_of(target);
             let Some(found) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
             let operation = machine::delete(world, &found);
-            Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+            Ok(router::operation_accepted(world, call, &found, &operation))
         }
         ("GET", "virtualmachines/vmsizes" | "availabilitysets/vmsizes", 3) => {
             let id = generic::id_of(target);
@@ -69,6 +71,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
 
 /// Makes or changes a resource of the provider.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    provision::check(world, put)?;
     if gallery::has(put.id) {
         return gallery::put(world, put);
     }
@@ -105,7 +108,7 @@ fn put_slowly(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Re
     let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
     let mut reply = applied.reply();
     if let Some(operation) = &applied.operation {
-        let headers = router::operation_accepted(call, &target.subscription, "Microsoft.Compute", operation).headers;
+        let headers = router::operation_accepted(world, call, &applied.resource, operation).headers;
         reply.headers.extend(headers.into_iter().filter(|(name, _)| name == "Azure-AsyncOperation"));
     }
     Ok(reply)
@@ -155,7 +158,7 @@ fn put_image(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
     let id = Id { scope: target.scope(), namespace: "Microsoft.Compute".into(), pairs: vec![("images".into(), target.rest[1].clone())] };
     let body = parse_object(&call.request.body)?;
     let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
-    Ok(gallery::accepted(call, target, &applied))
+    Ok(gallery::accepted(world, call, &applied))
 }
 
 fn id_of(target: &Target) -> Id {
@@ -265,15 +268,16 @@ fn power(world: &Arc<World>, call: &Call<'_>, target: &Target, power: &'static s
         return Err(ApiError::conflict("OperationNotAllowed", message));
     }
     let operation = world.begin();
-    let (world, ending) = (world.clone(), operation.clone());
+    let reply = router::operation_accepted(world, call, &machine, &operation);
+    let world = world.clone();
     world.clone().spawn(async move {
         world.work(work).await;
         let _gate = world.gate();
         set_power(&world, &machine.key, power);
         set_lab_machine(&world, &machine, if power == "running" { "Running" } else { "Stopped" }, false);
-        ending.finish(Ok(()));
+        operation.finish(Ok(()));
     });
-    Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+    Ok(reply)
 }
 
 fn set_lab_machine(world: &World, compute: &Resource, power: &str, generalized: bool) {

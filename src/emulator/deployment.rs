@@ -4,6 +4,7 @@ pub mod content;
 pub mod live;
 pub mod plan;
 pub mod walk;
+pub mod what_if;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::{
     operation::{Operation, State},
     page,
     provision::{Applied, Put},
-    router,
+    resources, router,
     settings::Work,
     store::Resource,
     world::{Call, World, random_digits},
@@ -43,6 +44,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, scope: &str, rest: &[&str]) ->
     }
     match (call.method(), third.as_str(), rest.len()) {
         ("POST", "validate", 3) => validate(world, call, &id),
+        ("POST", "whatif", 3) => what_if::serve(world, call, &id),
         ("POST", "cancel", 3) => cancel(world, &id),
         ("POST", "exporttemplate", 3) => {
             let deployment = require(world, &id)?;
@@ -103,14 +105,14 @@ fn is_active(deployment: &Resource) -> bool {
 /// Starts a deployment.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let plan = Plan::make(world, put.id, put.body)?;
-    start(world, put.id, put.body, plan, put.caller)
+    check_name(put.id.name())?;
+    check_room(world, put.id)?;
+    Ok(start(world, put.id, put.body, Arc::new(plan), put.caller))
 }
 
-/// Starts a deployment that has been read.
-pub fn start(world: &Arc<World>, id: &Id, body: &Value, plan: Plan, caller: &Caller) -> Result<Applied, ApiError> {
-    check_name(id.name())?;
+/// Starts a deployment that has been read and for which there is room.
+pub fn start(world: &Arc<World>, id: &Id, body: &Value, plan: Arc<Plan>, caller: &Caller) -> Applied {
     let existing = world.store.get(&id.key());
-    check_room(world, id, existing.as_deref())?;
     let mut deployment = shown(world, id, body, &plan);
     let template = plan.template().clone();
     deployment.set_state("Accepted");
@@ -122,11 +124,12 @@ pub fn start(world: &Arc<World>, id: &Id, body: &Value, plan: Plan, caller: &Cal
     deployment.hide("operation", operation.name.clone());
     deployment.hide("operations", json!([]));
     let resource = world.store.put(deployment);
-    world.spawn(walk::run(world.clone(), id.clone(), Arc::new(plan), caller.clone(), operation.clone()));
-    Ok(Applied { created: existing.is_none(), resource, operation: Some(operation) })
+    world.spawn(walk::run(world.clone(), id.clone(), plan, caller.clone(), operation.clone()));
+    Applied { created: existing.is_none(), resource, operation: Some(operation) }
 }
 
-fn check_name(name: &str) -> Result<(), ApiError> {
+/// A deployment's name has letters, digits and a few signs.
+pub fn check_name(name: &str) -> Result<(), ApiError> {
     let good = name.chars().all(|c| c.is_alphanumeric() || "-_().".contains(c)) && name.chars().count() <= 64;
     if good {
         return Ok(());
@@ -137,9 +140,10 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     Err(ApiError::bad_request("InvalidDeploymentName", message))
 }
 
-fn check_room(world: &World, id: &Id, existing: Option<&Resource>) -> Result<(), ApiError> {
-    match existing {
-        Some(existing) if is_active(existing) => Err(ApiError::conflict(
+/// A deployment does not replace one that goes on, and there are not more of them than a scope holds.
+pub fn check_room(world: &World, id: &Id) -> Result<(), ApiError> {
+    match world.store.get(&id.key()) {
+        Some(existing) if is_active(&existing) => Err(ApiError::conflict(
             "DeploymentActive",
             format!(
                 "Unable to edit or replace deployment '{}': previous deployment from '{}' is still active. Please see \
@@ -164,12 +168,16 @@ fn check_room(world: &World, id: &Id, existing: Option<&Resource>) -> Result<(),
     }
 }
 
+/// A number of 64 bits that stands for a template: equal ones have the same. Azure's own algorithm is not published.
+pub fn template_hash(template: &Value) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, template.to_string().as_bytes()).as_u64_pair().0.to_string()
+}
+
 /// A deployment as it is shown.
 fn shown(world: &World, id: &Id, body: &Value, plan: &Plan) -> Resource {
     let now = world.clock.now();
-    let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, plan.template().to_string().as_bytes()).as_u128() % 10_u128.pow(20);
     let properties = json!({
-        "templateHash": hash.to_string(),
+        "templateHash": template_hash(plan.template()),
         "parameters": plan.parameters(),
         "mode": body["properties"]["mode"].as_str().unwrap_or("Incremental"),
         "provisioningState": "Accepted",
@@ -240,8 +248,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
         return Ok(Reply::empty(204));
     };
     let operation = world.begin();
-    let location =
-        format!("{}/subscriptions/{subscription}/operationresults/{}?api-version={}", call.root, operation.name, call.api_version);
+    let location = resources::operation_address(call, subscription, &operation.name);
     remove_soon(world, &deployment.key, operation);
     Ok(Reply::empty(202).with_header("Location", location))
 }

@@ -222,6 +222,7 @@ fn show(resource: &Resource) -> Value {
 
 /// Makes or changes a resource of the provider.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    provision::check(world, put)?;
     let kinds: Vec<String> = put.id.pairs.iter().map(|(kind, _)| kind.to_ascii_lowercase()).collect();
     match kinds.join("/").as_str() {
         "labs" => lab::put(world, put),

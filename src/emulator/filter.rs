@@ -150,7 +150,9 @@ impl Parser<'_> {
             let inner = self.or()?;
             return self.symbol(')').then_some(inner);
         }
-        if let (Some(Token::Word(name)), Some(Token::Symbol('('))) = (self.tokens.get(self.at), self.tokens.get(self.at + 1)) {
+        if let (Some(Token::Word(name)), Some(Token::Symbol('('))) = (self.tokens.get(self.at), self.tokens.get(self.at + 1))
+            && !is_case(name)
+        {
             return self.call(&name.to_ascii_lowercase());
         }
         let left = self.operand()?;
@@ -213,10 +215,15 @@ impl Parser<'_> {
     }
 
     fn operand(&mut self) -> Option<Operand> {
-        match self.next()? {
-            Token::Text(text) => Some(Operand::Literal(Value::String(text.clone()))),
+        match self.next()?.clone() {
+            Token::Text(text) => Some(Operand::Literal(Value::String(text))),
+            // Texts compare without case in any case.
+            Token::Word(word) if is_case(&word) && self.symbol('(') => {
+                let inner = self.operand()?;
+                self.symbol(')').then_some(inner)
+            }
             Token::Word(word) => {
-                Some(literal(word).map_or_else(|| Operand::Path(word.split('/').map(str::to_owned).collect()), Operand::Literal))
+                Some(literal(&word).map_or_else(|| Operand::Path(word.split('/').map(str::to_owned).collect()), Operand::Literal))
             }
             Token::Symbol(_) => None,
         }
@@ -239,6 +246,11 @@ impl Parser<'_> {
         self.at += usize::from(found);
         found
     }
+}
+
+/// `tolower(…)` and `toupper(…)`.
+fn is_case(word: &str) -> bool {
+    word.eq_ignore_ascii_case("tolower") || word.eq_ignore_ascii_case("toupper")
 }
 
 /// `tagName eq 'a' and tagValue eq 'b'` is about one tag.
@@ -380,6 +392,9 @@ mod tests {
             ("resourceGroup eq 'group1' and name eq 'vm1'", true),
             ("resourceGroup eq 'group'", false),
             ("properties/n ge 5 or name eq 'q'", true),
+            ("tolower(name) eq 'vm1' and toupper(properties/ownerObjectId) eq 'ME'", true),
+            ("contains(tolower(name), 'm1')", true),
+            ("tolower(name) eq 'vm2'", false),
             ("name eq 'it''s'", false),
             ("tagName eq 'X' and tagValue eq '1'", true),
             ("tagName eq 'x' and tagValue eq '2'", false),
@@ -399,9 +414,19 @@ mod tests {
 
     #[test]
     fn broken_filters_are_refused() {
-        for text in
-            ["", "name", "name eq", "name eq 'x", "name is 'x'", "(name eq 'x'", "name eq 'x')", "f(name, 'x')", &"not ".repeat(5000)]
-        {
+        for text in [
+            "",
+            "name",
+            "name eq",
+            "name eq 'x",
+            "name is 'x'",
+            "(name eq 'x'",
+            "name eq 'x')",
+            "f(name, 'x')",
+            "tolower(name",
+            "tolower() eq 'x'",
+            &"not ".repeat(5000),
+        ] {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
     }

@@ -18,7 +18,7 @@ use super::{
     http::{Reply, parse_object},
     id::Id,
     page, provider,
-    provision::{Applied, Put, patch_tags, properties},
+    provision::{self, Applied, Put, patch_tags, properties},
     resources::generic,
     router::{self, Target},
     store::Resource,
@@ -51,7 +51,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
             operation.finish(Ok(()));
             let mut reply = tagged(&shown(world, &applied.resource));
             reply.status = if applied.created { 201 } else { 200 };
-            let headers = router::operation_accepted(call, &target.subscription, "Microsoft.Network", &operation).headers;
+            let headers = router::operation_accepted(world, call, &applied.resource, &operation).headers;
             reply.headers.extend(headers.into_iter().filter(|(name, _)| name == "Azure-AsyncOperation"));
             Ok(reply)
         }
@@ -68,7 +68,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
             delete(world, &id, &found)?;
             let operation = world.begin();
             operation.finish(Ok(()));
-            Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Network", &operation))
+            Ok(router::operation_accepted(world, call, &found, &operation))
         }
         method => Err(ApiError::method_not_allowed(method, &call.request.path)),
     }
@@ -113,6 +113,7 @@ fn new_etag() -> String {
 
 /// Makes or changes a resource, or a part of one.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
+    provision::check(world, put)?;
     let Some(kind) = put.id.pairs.first().and_then(|(kind, _)| kinds::find(kind)) else { return generic::put(world, put) };
     match put.id.pairs.len() {
         1 => put_whole(world, put, kind),

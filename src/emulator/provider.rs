@@ -1,7 +1,15 @@
-//! Which providers, types and api-versions there are.
+//! Which providers, types and api-versions there are, and in which regions.
 
-use super::{error::ApiError, router::Target};
+mod types;
 
+use super::{
+    error::ApiError,
+    resources::{is_region, region_names},
+    router::Target,
+};
+pub use types::{PROVIDERS, Provider};
+
+const LAB: &str = "Microsoft.DevTestLab";
 const ALL: &[&str] = &["2015-05-21-preview", "2016-05-15", "2017-04-26-preview", "2018-09-15", "2018-10-15-preview"];
 const PREVIEW: &[&str] = &["2018-10-15-preview"];
 
@@ -35,57 +43,34 @@ const LAB_TYPES: &[(&str, &[&str])] = &[
     ("locations/operations", ALL),
 ];
 
-/// Namespaces that exist. Of the types below them the emulator knows only some; the others are kept as they are given.
-pub const NAMESPACES: &[&str] = &[
-    "Microsoft.ApiManagement",
-    "Microsoft.App",
-    "Microsoft.AppConfiguration",
-    "Microsoft.Authorization",
-    "Microsoft.Automation",
-    "Microsoft.Batch",
-    "Microsoft.Cache",
-    "Microsoft.Cdn",
-    "Microsoft.CognitiveServices",
-    "Microsoft.Compute",
-    "Microsoft.ContainerInstance",
-    "Microsoft.ContainerRegistry",
-    "Microsoft.ContainerService",
-    "Microsoft.DBforMariaDB",
-    "Microsoft.DBforMySQL",
-    "Microsoft.DBforPostgreSQL",
-    "Microsoft.DataFactory",
-    "Microsoft.DevTestLab",
-    "Microsoft.DocumentDB",
-    "Microsoft.EventGrid",
-    "Microsoft.EventHub",
-    "Microsoft.Insights",
-    "Microsoft.KeyVault",
-    "Microsoft.Logic",
-    "Microsoft.ManagedIdentity",
-    "Microsoft.Network",
-    "Microsoft.OperationalInsights",
-    "Microsoft.Resources",
-    "Microsoft.Search",
-    "Microsoft.ServiceBus",
-    "Microsoft.ServiceFabric",
-    "Microsoft.SignalRService",
-    "Microsoft.Sql",
-    "Microsoft.Storage",
-    "Microsoft.StreamAnalytics",
-    "Microsoft.Web",
-];
-
 /// Checks the namespace, the type and the api-version of a request.
 pub fn check(target: &Target, api_version: &str) -> Result<(), ApiError> {
     check_date(api_version)?;
-    if !NAMESPACES.iter().any(|known| known.eq_ignore_ascii_case(&target.namespace)) {
-        let message = format!("The resource namespace '{}' is invalid.", target.namespace);
-        return Err(ApiError::new(404, "InvalidResourceNamespace", message));
-    }
-    if target.namespace.eq_ignore_ascii_case("Microsoft.DevTestLab") {
+    let provider = Provider::named(&target.namespace).ok_or_else(|| unknown_namespace(&target.namespace))?;
+    if provider.namespace == LAB {
         check_lab_type(&target.rest, api_version)?;
     }
     Ok(())
+}
+
+/// There is no such provider.
+pub fn unknown_namespace(namespace: &str) -> ApiError {
+    ApiError::new(404, "InvalidResourceNamespace", format!("The resource namespace '{namespace}' is invalid."))
+}
+
+/// Checks where a resource is to be: its type must be available there. Of types that are not known, nothing is known.
+pub fn check_location(type_name: &str, location: &str) -> Result<(), ApiError> {
+    let known = type_name.split_once('/').and_then(|(namespace, kinds)| Provider::named(namespace)?.type_named(kinds));
+    if location.is_empty() || is_region(location) || !known.is_some_and(|(_, regional)| regional) {
+        return Ok(());
+    }
+    let regions: Vec<&str> = region_names().collect();
+    let message = format!(
+        "The provided location '{location}' is not available for resource type '{type_name}'. List of available regions for the resource \
+         type is '{}'.",
+        regions.join(",")
+    );
+    Err(ApiError::bad_request("LocationNotAvailableForResourceType", message))
 }
 
 fn check_lab_type(rest: &[String], api_version: &str) -> Result<(), ApiError> {
@@ -108,7 +93,7 @@ pub fn check_template_type(type_name: &str, api_version: &str, location: &str) -
     let Some((namespace, kinds)) = type_name.split_once('/') else {
         return Err(ApiError::bad_request("InvalidTemplate", format!("The resource type '{type_name}' is not valid.")));
     };
-    if !namespace.eq_ignore_ascii_case("Microsoft.DevTestLab") {
+    if !namespace.eq_ignore_ascii_case(LAB) {
         return Ok(());
     }
     match lab_versions(kinds) {
@@ -122,12 +107,14 @@ pub fn check_template_type(type_name: &str, api_version: &str, location: &str) -
 }
 
 fn no_registered_provider(location: &str, api_version: &str, name: &str, versions: &[&str]) -> ApiError {
+    let regions: Vec<&str> = region_names().collect();
     ApiError::bad_request(
         "NoRegisteredProviderFound",
         format!(
             "No registered resource provider found for location '{location}' and API version '{api_version}' for type '{name}'. The \
-             supported api-versions are '{}'. The supported locations are ''.",
-            versions.join(", ")
+             supported api-versions are '{}'. The supported locations are '{}'.",
+            versions.join(", "),
+            regions.join(", ")
         ),
     )
 }
@@ -139,37 +126,10 @@ fn lab_versions(kinds: &str) -> Option<(&'static str, &'static [&'static str])> 
 /// A type's own casing, where it is known.
 pub fn proper_type(type_name: &str) -> String {
     let Some((namespace, kinds)) = type_name.split_once('/') else { return type_name.to_owned() };
-    let proper = NAMESPACES.iter().find(|known| known.eq_ignore_ascii_case(namespace)).map_or(namespace, |known| known);
-    let kinds = match proper {
-        "Microsoft.DevTestLab" => lab_versions(kinds).map_or(kinds, |(name, _)| name),
-        _ => KNOWN.iter().find(|known| known.eq_ignore_ascii_case(kinds)).map_or(kinds, |known| known),
-    };
-    format!("{proper}/{kinds}")
+    let Some(provider) = Provider::named(namespace) else { return type_name.to_owned() };
+    let kinds = provider.type_named(kinds).map_or(kinds, |(name, _)| name);
+    format!("{}/{kinds}", provider.namespace)
 }
-
-/// Types of other namespaces whose casing clients get wrong.
-const KNOWN: &[&str] = &[
-    "virtualMachines",
-    "disks",
-    "snapshots",
-    "images",
-    "galleries",
-    "galleries/images",
-    "galleries/images/versions",
-    "networkInterfaces",
-    "publicIPAddresses",
-    "networkSecurityGroups",
-    "virtualNetworks",
-    "loadBalancers",
-    "storageAccounts",
-    "vaults",
-    "vaults/secrets",
-    "serverfarms",
-    "sites",
-    "servers",
-    "servers/databases",
-    "deployments",
-];
 
 /// Api-versions are dates, perhaps followed by a word.
 pub fn check_date(api_version: &str) -> Result<(), ApiError> {
@@ -180,9 +140,8 @@ pub fn check_date(api_version: &str) -> Result<(), ApiError> {
     if date.len() == 10 && shaped && known_suffix && ("2014-01-01".."2027-01-01").contains(&date) {
         return Ok(());
     }
-    let message = format!(
-        "The api-version '{api_version}' is invalid. The supported versions are '2026-09-01,2025-04-01,2024-03-01,2021-04-01,2018-09-15,2016-05-15'."
-    );
+    let versions = Provider::named("Microsoft.Resources").map_or(&[][..], |provider| provider.versions);
+    let message = format!("The api-version '{api_version}' is invalid. The supported versions are '{}'.", versions.join(","));
     Err(ApiError::bad_request("InvalidApiVersionParameter", message))
 }
 

@@ -13,7 +13,9 @@ use super::{
     identity::Caller,
     network,
     operation::Operation,
-    provider, resources, storage,
+    provider,
+    resources::{self, plain_region, tags},
+    storage,
     store::Resource,
     world::World,
 };
@@ -76,6 +78,26 @@ pub fn body(id: &str, put_id: &Id, source: &Value, properties: &Map<String, Valu
         }
     }
     body
+}
+
+/// Checks what all providers have in common: tags, and a place where the type can be and where the resource is already.
+pub fn check(world: &World, put: &Put<'_>) -> Result<(), ApiError> {
+    tags::check(&put.body["tags"])?;
+    let location = put.body["location"].as_str().unwrap_or_default();
+    provider::check_location(&provider::proper_type(&put.id.type_name()), location)?;
+    let existing = world.store.get(&put.id.key()).filter(|existing| !location.is_empty() && existing.state() != "Failed");
+    match existing.as_deref().map(Resource::location) {
+        Some(there) if !there.is_empty() && plain_region(there) != plain_region(location) => {
+            let message = format!(
+                "The resource '{}' already exists in location '{there}' in resource group '{}'. A resource with the same name cannot be created \
+                 in location '{location}'. Please select a new resource name.",
+                put.id.name(),
+                put.id.group().unwrap_or_default()
+            );
+            Err(ApiError::conflict("InvalidResourceLocation", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Replaces the tags, as PATCH does.

@@ -1,7 +1,11 @@
 //! Subscriptions, resource groups, lists of resources, providers; and how what no provider claims is kept.
 
+mod export;
 pub mod generic;
 pub mod group;
+mod moves;
+pub mod registration;
+mod tag_names;
 pub mod tags;
 
 use std::sync::Arc;
@@ -11,9 +15,10 @@ use serde_json::{Value, json};
 use super::{
     authorization,
     clock::arm_date,
+    deployment,
     error::ApiError,
     filter::Filter,
-    http::Reply,
+    http::{Reply, parse_object},
     id::scope_part,
     identity::TENANT,
     operation::State,
@@ -62,6 +67,26 @@ const REGIONS: &[(&str, &str, &str)] = &[
     ("southafricanorth", "South Africa North", "southafricawest"),
     ("qatarcentral", "Qatar Central", ""),
     ("israelcentral", "Israel Central", ""),
+    ("germanynorth", "Germany North", "germanywestcentral"),
+    ("australiacentral", "Australia Central", "australiacentral2"),
+    ("australiacentral2", "Australia Central 2", "australiacentral"),
+    ("brazilsoutheast", "Brazil Southeast", "brazilsouth"),
+    ("francesouth", "France South", "francecentral"),
+    ("norwaywest", "Norway West", "norwayeast"),
+    ("swedensouth", "Sweden South", "swedencentral"),
+    ("switzerlandwest", "Switzerland West", "switzerlandnorth"),
+    ("koreasouth", "Korea South", "koreacentral"),
+    ("westindia", "West India", "southindia"),
+    ("jioindiawest", "Jio India West", "jioindiacentral"),
+    ("jioindiacentral", "Jio India Central", "jioindiawest"),
+    ("uaecentral", "UAE Central", "uaenorth"),
+    ("southafricawest", "South Africa West", "southafricanorth"),
+    ("mexicocentral", "Mexico Central", ""),
+    ("newzealandnorth", "New Zealand North", ""),
+    ("austriaeast", "Austria East", ""),
+    ("chilecentral", "Chile Central", ""),
+    ("indonesiacentral", "Indonesia Central", ""),
+    ("malaysiawest", "Malaysia West", ""),
 ];
 
 /// Serves what lies above the providers. `lower` is `segments` in lower case.
@@ -74,7 +99,8 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
             vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
                 "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})],
         ),
-        ("GET", ["providers", _, "operations"]) => page::values(world, call, Vec::new()),
+        ("POST", ["providers", "microsoft.resources", "calculatetemplatehash"]) => template_hash(call),
+        ("GET", ["providers", rest @ ..]) => registration::serve(world, call, None, rest),
         ("GET", ["subscriptions"]) => {
             page::list(world, call, &authorization::visible(world, call, world.store.members("/subscriptions")), shown)
         }
@@ -82,14 +108,8 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
             world.store.get(&call.request.path).map(|found| Reply::ok(&found.body)).ok_or_else(|| router::unknown(world, call))
         }
         ("GET", ["subscriptions", subscription, "locations"]) => page::values(world, call, locations(subscription)),
-        ("GET", ["subscriptions", _, "providers"]) => {
-            page::values(world, call, provider::NAMESPACES.iter().map(|name| registration(segments[1], name)).collect())
-        }
-        ("GET", ["subscriptions", _, "providers", name]) | ("POST", ["subscriptions", _, "providers", name, "register"]) => {
-            let known = provider::NAMESPACES.iter().find(|known| known.eq_ignore_ascii_case(name));
-            let missing = || ApiError::new(404, "InvalidResourceNamespace", format!("The resource namespace '{name}' is invalid."));
-            known.map(|known| Reply::ok(&registration(segments[1], known))).ok_or_else(missing)
-        }
+        (_, ["subscriptions", _, "providers", rest @ ..]) => registration::serve(world, call, Some(segments[1]), rest),
+        (_, ["subscriptions", _, "tagnames", ..]) => tag_names::serve(world, call, segments[1], &segments[3..]),
         ("GET", ["subscriptions", subscription, "resources"]) => list(world, call, &format!("/subscriptions/{subscription}/")),
         ("GET", ["subscriptions", _, "operationresults", name]) => operation_result(world, call, name),
         ("GET", ["subscriptions", _, "resourcegroups"]) => {
@@ -100,21 +120,41 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
             check_exists(world, segments[1], segments[3])?;
             list(world, call, &format!("/subscriptions/{subscription}/resourcegroups/{name}/"))
         }
+        ("POST", ["subscriptions", _, "resourcegroups", _, action @ ("moveresources" | "validatemoveresources")]) => {
+            check_exists(world, segments[1], segments[3])?;
+            moves::serve(world, call, segments[1], segments[3], *action == "validatemoveresources")
+        }
+        ("POST", ["subscriptions", _, "resourcegroups", _, "exporttemplate"]) => {
+            check_exists(world, segments[1], segments[3])?;
+            export::serve(world, call, segments[1], segments[3])
+        }
         _ => Err(router::unknown(world, call)),
     }
+}
+
+fn template_hash(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let template = parse_object(&call.request.body)?;
+    Ok(Reply::ok(&json!({"minifiedTemplate": template.to_string(), "templateHash": deployment::template_hash(&template)})))
 }
 
 fn shown(resource: &Resource) -> Value {
     resource.body.clone()
 }
 
+/// Whether lists of resources have it: it has a region of its own.
+pub fn is_tracked(resource: &Resource) -> bool {
+    !resource.location().is_empty()
+        && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
+}
+
+/// The address that tells what has come of an operation of the resource manager's own.
+pub fn operation_address(call: &Call<'_>, subscription: &str, operation: &str) -> String {
+    format!("{}/subscriptions/{subscription}/operationresults/{operation}?api-version={}", call.root, call.api_version)
+}
+
 /// A list of resources shows what they have in common; what has no region of its own is not in it.
 fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError> {
     let expand = call.request.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
-    let tracked = |resource: &Resource| {
-        !resource.location().is_empty()
-            && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
-    };
     let show = |resource: &Resource| {
         let mut item = json!({"id": resource.id(), "name": resource.name(), "type": resource.type_name, "location": resource.location()});
         for part in ["kind", "sku", "tags", "identity", "plan"] {
@@ -135,11 +175,11 @@ fn list(world: &World, call: &Call<'_>, prefix: &str) -> Result<Reply, ApiError>
     };
     let filter = call.request.parameter("$filter").filter(|text| !text.trim().is_empty());
     let wanted_type = filter.map(|text| Filter::parse(&text)).transpose()?.and_then(|filter| filter.required_text("resourceType"));
-    let Some(wanted_type) = wanted_type else { return page::below(world, call, prefix, tracked, show) };
+    let Some(wanted_type) = wanted_type else { return page::below(world, call, prefix, is_tracked, show) };
     let subscription = scope_part(prefix, "subscriptions").unwrap_or_default();
     let of_type = world.store.of_type(subscription, &wanted_type).into_iter();
     let items: Vec<Arc<Resource>> =
-        of_type.filter(|resource| resource.key.starts_with(&prefix.to_ascii_lowercase()) && tracked(resource)).collect();
+        of_type.filter(|resource| resource.key.starts_with(&prefix.to_ascii_lowercase()) && is_tracked(resource)).collect();
     page::list(world, call, &items, show)
 }
 
@@ -159,6 +199,16 @@ pub fn is_region(name: &str) -> bool {
     region(name).is_some()
 }
 
+/// A region's name, of its name or display name.
+pub fn plain_region(name: &str) -> String {
+    name.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+/// The display names of all regions.
+pub fn region_titles() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().map(|(_, title, _)| *title)
+}
+
 /// The names of all regions.
 pub fn region_names() -> impl Iterator<Item = &'static str> {
     REGIONS.iter().map(|(name, ..)| *name)
@@ -170,20 +220,8 @@ pub fn region_name(name: &str) -> String {
 }
 
 fn region(name: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let plain: String = name.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect();
+    let plain = plain_region(name);
     REGIONS.iter().find(|(known, ..)| *known == plain)
-}
-
-/// What a provider tells of itself. Only where galleries are is of interest to somebody.
-fn registration(subscription: &str, name: &str) -> Value {
-    let locations: Vec<&str> = REGIONS.iter().map(|(_, title, _)| *title).collect();
-    let kinds: &[&str] = if name == "Microsoft.Compute" { &["galleries", "galleries/images", "galleries/images/versions"] } else { &[] };
-    let kinds: Vec<Value> = kinds
-        .iter()
-        .map(|kind| json!({"resourceType": kind, "locations": locations, "apiVersions": ["2025-03-03", "2024-03-03", "2023-07-03", "2022-03-03", "2019-07-01"]}))
-        .collect();
-    json!({"id": format!("/subscriptions/{subscription}/providers/{name}"), "namespace": name, "registrationPolicy": "RegistrationRequired",
-        "registrationState": "Registered", "resourceTypes": kinds})
 }
 
 fn operation_result(world: &World, call: &Call<'_>, name: &str) -> Result<Reply, ApiError> {
@@ -193,7 +231,9 @@ fn operation_result(world: &World, call: &Call<'_>, name: &str) -> Result<Reply,
             Ok(Reply::empty(202).with_header("Location", format!("{}{}?{}", call.root, call.request.path, call.request.query)))
         }
         State::Failed(error) => Err(error),
-        _ => Ok(Reply::empty(200)),
+        State::Succeeded(Some(Value::Null)) => Ok(Reply::empty(204)),
+        State::Succeeded(Some(value)) => Ok(Reply::ok(&value)),
+        State::Succeeded(None) | State::Canceled => Ok(Reply::empty(200)),
     }
 }
 

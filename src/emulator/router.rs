@@ -21,11 +21,12 @@ use super::{
     devtestlab,
     error::ApiError,
     http::{Reply, Request},
-    id::group_id,
+    id::{group_id, scope_part},
     ledger::Begun,
     network,
     operation::{Operation, State},
     precondition, provider, resources, storage,
+    store::Resource,
     throttle::{Kind, Throttle},
     world::{Call, World},
 };
@@ -160,6 +161,9 @@ fn route(world: &Arc<World>, call: &Call<'_>) -> Result<Reply, ApiError> {
         [scope @ .., "providers", "microsoft.resources", "tags", "default"] if !scope.is_empty() => {
             resources::tags::serve(world, call, &segments[..scope.len()])
         }
+        ["subscriptions", _, "providers", _, "register" | "unregister" | "resourcetypes"] => {
+            resources::serve(world, call, &segments, &lower)
+        }
         ["subscriptions", _, "providers", _, _, ..] => target(world, call, segments[1], None, &segments[3..]),
         ["subscriptions", _, "resourcegroups", _, "providers", _, _, ..] => {
             target(world, call, segments[1], Some(segments[3]), &segments[5..])
@@ -189,7 +193,10 @@ fn check_change(world: &World, call: &Call<'_>, lower: &[&str]) -> Result<(), Ap
         _ => Change::Write,
     };
     // Locks are no obstacle to themselves, and what only looks changes nothing.
-    let looks = call.method() == "POST" && lower.last().is_some_and(|action| matches!(*action, "validate" | "whatif" | "exporttemplate"));
+    let looks = call.method() == "POST"
+        && lower.last().is_some_and(|action| {
+            matches!(*action, "validate" | "whatif" | "exporttemplate" | "validatemoveresources" | "calculatetemplatehash")
+        });
     if !looks && !lower.contains(&"microsoft.authorization") {
         lock::check(world, &lower.iter().flat_map(|part| ["/", part]).collect::<String>(), change)?;
     }
@@ -209,8 +216,11 @@ fn target(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: Option
         check_group_stays(world, call, subscription, group)?;
     }
     provider::check(&target, &call.api_version)?;
+    if call.method() == "PUT" {
+        resources::registration::check(world, subscription, &target.namespace)?;
+    }
     if let ("GET", [_, _, _, name]) = (call.method(), target.rest.as_slice())
-        && target.kinds() == "locations/operations"
+        && matches!(target.kinds().as_str(), "locations/operations" | "locations/asyncoperations")
         && !target.namespace.eq_ignore_ascii_case("Microsoft.DevTestLab")
         && let Some(operation) = world.operations.get(name)
     {
@@ -258,11 +268,16 @@ fn check_group_stays(world: &World, call: &Call<'_>, subscription: &str, group: 
     Ok(())
 }
 
-/// 202 with both addresses, as Compute and Network answer.
-pub fn operation_accepted(call: &Call<'_>, subscription: &str, namespace: &str, operation: &Operation) -> Reply {
+/// 202 with both addresses, in the region of the resource, as Compute and Network answer.
+pub fn operation_accepted(world: &World, call: &Call<'_>, resource: &Resource, operation: &Operation) -> Reply {
+    let subscription = scope_part(&resource.key, "subscriptions").unwrap_or_default();
+    let namespace = resource.type_name.split('/').next().unwrap_or_default();
+    let group = scope_part(&resource.key, "resourceGroups").and_then(|group| world.store.get(&group_id(subscription, group)));
+    let own = Some(resource.location()).filter(|location| !location.is_empty());
+    let location = resources::plain_region(own.or(group.as_ref().map(|group| group.location())).unwrap_or("westeurope"));
     let url = |monitor: &str| {
         format!(
-            "{}/subscriptions/{subscription}/providers/{namespace}/locations/westeurope/operations/{}?{monitor}api-version={}",
+            "{}/subscriptions/{subscription}/providers/{namespace}/locations/{location}/operations/{}?{monitor}api-version={}",
             call.root, operation.name, call.api_version
         )
     };

@@ -12,8 +12,9 @@ use super::{
     error::ApiError,
     http::{Reply, parse_object},
     id::Id,
+    operation::State,
     provision::{Applied, Put},
-    resources::generic,
+    resources::{generic, plain_region},
     router::Target,
     store::Resource,
     world::{Call, World},
@@ -21,6 +22,8 @@ use super::{
 
 /// The type of accounts.
 pub const ACCOUNTS: &str = "Microsoft.Storage/storageAccounts";
+/// How long an account takes, before division by the speed.
+const CREATION_SECONDS: f64 = 20.0;
 const SERVICES: [&str; 6] = ["blob", "file", "queue", "table", "dfs", "web"];
 const SKUS: [&str; 8] =
     ["Standard_LRS", "Standard_GRS", "Standard_RAGRS", "Standard_ZRS", "Premium_LRS", "Premium_ZRS", "Standard_GZRS", "Standard_RAGZRS"];
@@ -32,6 +35,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
         ("POST", "checknameavailability", 1) => check_name_availability(world, call),
         ("POST", "storageaccounts/listkeys", 3) => Ok(Reply::ok(&shown_keys(&*account(world, target)?))),
         ("POST", "storageaccounts/regeneratekey", 3) => regenerate_key(world, call, target),
+        ("PUT", "storageaccounts", 2) => put_account(world, call, target),
         ("PATCH", "storageaccounts", 2) => patch(world, call, target),
         ("DELETE", "storageaccounts", 2) => Ok(delete(world, target)),
         ("GET", "storageaccounts/blobservices", 4) if target.rest[3].eq_ignore_ascii_case("default") => blob_service(world, target),
@@ -44,6 +48,33 @@ fn account(world: &World, target: &Target) -> Result<Arc<Resource>, ApiError> {
     let id = target.scope() + "/providers/Microsoft.Storage/storageAccounts/" + &target.rest[1];
     let missing = || ApiError::resource_not_found(&format!("{ACCOUNTS}/{}", target.rest[1]), target.group.as_deref());
     world.store.get(&id).ok_or_else(missing)
+}
+
+/// 200 for an account that is there; a new one takes its time, and is found at the address in `Location` then.
+fn put_account(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    let id = generic::id_of(target);
+    let body = parse_object(&call.request.body)?;
+    let duration = (!world.store.contains(&id.key())).then(|| world.settings().scaled(CREATION_SECONDS));
+    let applied = put(world, &Put { caller: &call.caller, id: &id, body: &body, duration })?;
+    let Some(making) = applied.operation else { return Ok(Reply::ok(&applied.resource.body)) };
+    let operation = world.begin();
+    let location = format!(
+        "{}/subscriptions/{}/providers/Microsoft.Storage/locations/{}/asyncoperations/{}?monitor=true&api-version={}",
+        call.root,
+        target.subscription,
+        plain_region(applied.resource.location()),
+        operation.name,
+        call.api_version
+    );
+    let origin = world.clone();
+    world.spawn(async move {
+        let end = match making.ended().await {
+            State::Succeeded(_) => State::Succeeded(origin.store.get(&id.key()).map(|account| account.body.clone())),
+            end => end,
+        };
+        operation.end(end);
+    });
+    Ok(Reply::empty(202).with_header("Location", location).with_header("Retry-After", "1"))
 }
 
 /// Makes or changes a resource of the provider.
@@ -153,8 +184,9 @@ pub fn keys(account: &Resource) -> [String; 2] {
     ["key1", "key2"].map(|name| {
         let generation = account.private.get(name).and_then(Value::as_u64).unwrap_or_default();
         let generation = if generation == 0 { String::new() } else { format!("/{generation}") };
-        let part =
-            |number: u8| *Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}{name}{number}{generation}", account.key).as_bytes()).as_bytes();
+        let part = |number: u8| {
+            *Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}{name}{number}{generation}", account.origin()).as_bytes()).as_bytes()
+        };
         BASE64_STANDARD.encode((0..4).flat_map(part).collect::<Vec<u8>>())
     })
 }

@@ -85,6 +85,19 @@ impl Resource {
         self.set("provisioningState", state);
     }
 
+    /// Remembers the id that it was made with: what follows from that, such as its keys, stays.
+    pub fn keep_origin(&mut self) {
+        if self.hidden("origin").is_empty() {
+            let key = self.key.to_string();
+            self.hide("origin", key);
+        }
+    }
+
+    /// The id that it was made with, in lower case.
+    pub fn origin(&self) -> &str {
+        if self.hidden("origin").is_empty() { &self.key } else { self.hidden("origin") }
+    }
+
     /// A hidden value that is a text; empty when there is none.
     pub fn hidden(&self, name: &str) -> &str {
         self.private.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -99,7 +112,7 @@ impl Resource {
 /// An id, and the resource that it names now.
 pub type Changed = (Arc<str>, Option<Arc<Resource>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inner {
     by_key: BTreeMap<Arc<str>, Arc<Resource>>,
     by_type: HashMap<(String, String), BTreeSet<Arc<str>>>,
@@ -116,6 +129,11 @@ impl Store {
     /// An empty store that notes what changes.
     pub fn new(ledger: Arc<Ledger>) -> Self {
         Self { inner: RwLock::default(), ledger }
+    }
+
+    /// A store of its own with the same resources.
+    pub fn copy(&self, ledger: Arc<Ledger>) -> Self {
+        Self { inner: RwLock::new(self.read().clone()), ledger }
     }
 
     /// What is to be written: everything noted, with the resources as they are at that moment.

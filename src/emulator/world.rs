@@ -47,9 +47,9 @@ pub struct World {
     /// Token buckets.
     pub throttle: Throttle,
     /// The tenant.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// What deployments link to.
-    pub contents: Contents,
+    pub contents: Arc<Contents>,
     /// How many items a page of a list holds.
     pub page_size: usize,
     /// Azurite, when there are blobs.
@@ -64,10 +64,36 @@ impl World {
     /// An empty cloud.
     pub fn new(base: String, identity: Identity, settings: Settings, page_size: usize, blobs: Option<Arc<Blobs>>) -> Self {
         let ledger = Arc::new(Ledger::default());
+        let store = Store::new(ledger.clone());
+        Self::of(base, ledger, store, Arc::new(identity), Arc::default(), settings, page_size, blobs)
+    }
+
+    /// The same cloud once more, to see what would become of it: work takes no time there, no fault meets it, and nothing is written. Blobs
+    /// stay behind.
+    pub fn copy(&self) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let store = self.store.copy(ledger.clone());
+        let settings = self.settings().instant();
+        let copy = Self::of(self.base.clone(), ledger, store, self.identity.clone(), self.contents.clone(), settings, self.page_size, None);
+        copy.clock.set_offset(self.clock.offset());
+        copy
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts that two worlds may share")]
+    fn of(
+        base: String,
+        ledger: Arc<Ledger>,
+        store: Store,
+        identity: Arc<Identity>,
+        contents: Arc<Contents>,
+        settings: Settings,
+        page_size: usize,
+        blobs: Option<Arc<Blobs>>,
+    ) -> Self {
         Self {
             base,
             clock: Clock::default(),
-            store: Store::new(ledger.clone()),
+            store,
             operations: Operations::new(ledger.clone()),
             ledger,
             faults: Faults::default(),
@@ -75,7 +101,7 @@ impl World {
             observer: Observer::default(),
             throttle: Throttle::default(),
             identity,
-            contents: Contents::default(),
+            contents,
             page_size,
             blobs,
             settings: RwLock::new(settings),

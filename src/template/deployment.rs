@@ -1,6 +1,7 @@
 //! A deployment: the template's resources flattened, ordered, and evaluated one by one when their turn has come.
 
 mod builder;
+mod foresight;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 use self::builder::{Layout, build, order};
 pub(in crate::template) use self::builder::{STAND_IN, extension_of};
+pub use self::foresight::Foresight;
 use super::{
     Context, Document, Finding, Level, Mode, ResourceGroup, Runtime,
     declare::{ParameterType, Template, parameter_values},
@@ -56,6 +58,11 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// Its name as the template has it.
+    pub fn written_name(&self) -> &str {
+        member(&self.json, "name").and_then(Value::as_str).unwrap_or(&self.name)
+    }
+
     /// Whether it is a nested deployment.
     pub fn is_deployment(&self) -> bool {
         self.resource_type.eq_ignore_ascii_case(DEPLOYMENTS)
@@ -63,7 +70,7 @@ impl Resource {
 }
 
 /// The resources of a deployment, and how they can be named. All keys are in lower case.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     pub(crate) resources: Vec<Resource>,
     /// Symbolic names and names of copy loops.

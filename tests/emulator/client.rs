@@ -187,6 +187,19 @@ impl Azure {
     }
 }
 
+/// Asks at the address in `Location` until it has something else to say than 202.
+pub async fn ended(azure: &Azure, url: &str) -> Answer {
+    let begun = Instant::now();
+    loop {
+        let answer = azure.get(url).await;
+        if answer.status != 202 {
+            return answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{url} does not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A Windows machine's body.
 pub fn windows(artifacts: &[&str]) -> Value {
     let artifacts: Vec<Value> =

@@ -59,11 +59,11 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
             // The result's address gives the disk, which is where `az` reads what it has made.
             let operation = world.begin();
             operation.end(State::Succeeded(Some(disk)));
-            reply.headers = router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation).headers;
+            reply.headers = router::operation_accepted(world, call, &applied.resource, &operation).headers;
             Ok(reply)
         }
-        ("DELETE", None) => delete(world, call, target, &id),
-        ("POST", Some("begingetaccess")) => grant(world, call, target, &*find()?),
+        ("DELETE", None) => delete(world, call, &id),
+        ("POST", Some("begingetaccess")) => grant(world, call, &*find()?),
         ("POST", Some("endgetaccess")) => {
             let disk = find()?;
             world.store.update(&disk.key, |disk| {
@@ -75,7 +75,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
                 Some(blobs) => blobs.revoke(&disk.key, move || ending.finish(Ok(()))),
                 None => operation.finish(Ok(())),
             }
-            Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+            Ok(router::operation_accepted(world, call, &disk, &operation))
         }
         (method, _) => Err(ApiError::method_not_allowed(method, &call.request.path)),
     }
@@ -207,7 +207,7 @@ fn change(existing: &Resource, given: &mut Map<String, Value>) -> Result<(), Api
     Ok(())
 }
 
-fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Result<Reply, ApiError> {
+fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
     let Some(disk) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
     if let Some(machine) = holder(world, &disk) {
         let message = format!("Disk {} is attached to VM {}.", disk.name(), machine.id());
@@ -220,10 +220,10 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Resu
     world.store.remove(&id.key());
     let operation = world.begin();
     operation.finish(Ok(()));
-    Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+    Ok(router::operation_accepted(world, call, &disk, &operation))
 }
 
-fn grant(world: &Arc<World>, call: &Call<'_>, target: &Target, disk: &Resource) -> Result<Reply, ApiError> {
+fn grant(world: &Arc<World>, call: &Call<'_>, disk: &Resource) -> Result<Reply, ApiError> {
     let body = parse_object(&call.request.body)?;
     let access = body["access"].as_str().unwrap_or_default();
     if !["Read", "Write", "None"].iter().any(|known| known.eq_ignore_ascii_case(access)) {
@@ -244,7 +244,7 @@ fn grant(world: &Arc<World>, call: &Call<'_>, target: &Target, disk: &Resource) 
         let sas = blobs.grant(&disk.key, gib, storage::lifetime(seconds), then);
         result.get_or_init(|| json!({"accessSAS": sas}));
         world.store.update(&disk.key, |disk| disk.hide("access", sas));
-        return Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation));
+        return Ok(router::operation_accepted(world, call, &disk, &operation));
     }
     let expires = arm_date(world.clock.now() + time::Duration::seconds(seconds));
     let signature = Uuid::new_v4().simple().to_string();
@@ -255,5 +255,5 @@ fn grant(world: &Arc<World>, call: &Call<'_>, target: &Target, disk: &Resource) 
     world.store.update(&disk.key, |disk| disk.hide("access", sas.clone()));
     let operation = world.begin();
     operation.end(State::Succeeded(Some(json!({"accessSAS": sas}))));
-    Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+    Ok(router::operation_accepted(world, call, &disk, &operation))
 }

@@ -51,15 +51,15 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Rep
         "PUT" => {
             let body = version::for_interface(&id, &call.api_version, parse_object(&call.request.body)?)?;
             let applied = provision::put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
-            Ok(accepted(call, target, &applied))
+            Ok(accepted(world, call, &applied))
         }
         "PATCH" => {
             let found = world.store.get(&id.key()).ok_or_else(|| not_found(&id))?;
             let body = patched(&found, &parse_object(&call.request.body)?);
             let applied = provision::put(world, &Put { caller: &call.caller, id: &id, body: &body, duration: None })?;
-            Ok(accepted(call, target, &applied))
+            Ok(accepted(world, call, &applied))
         }
-        "DELETE" => delete(world, call, target, &id),
+        "DELETE" => delete(world, call, &id),
         method => Err(ApiError::method_not_allowed(method, &call.request.path)),
     }
 }
@@ -123,10 +123,10 @@ fn shown(call: &Call<'_>, resource: &Resource) -> Value {
 }
 
 /// 201 or 200 with the body, and the address of the operation while it goes on.
-pub fn accepted(call: &Call<'_>, target: &Target, applied: &Applied) -> Reply {
+pub fn accepted(world: &World, call: &Call<'_>, applied: &Applied) -> Reply {
     let mut reply = applied.reply();
     if let Some(operation) = &applied.operation {
-        let addresses = router::operation_accepted(call, &target.subscription, "Microsoft.Compute", operation).headers;
+        let addresses = router::operation_accepted(world, call, &applied.resource, operation).headers;
         reply.headers.extend(addresses.into_iter().filter(|(name, _)| name == "Azure-AsyncOperation"));
     }
     reply
@@ -218,17 +218,6 @@ fn put_gallery(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     check_name(put.id, &['.', '_'], "galleryName")?;
     let location = put.body["location"].as_str().filter(|location| !location.is_empty()).ok_or_else(|| missing("location"))?;
     let existing = world.store.get(&put.id.key()).filter(|gallery| gallery.state() != "Failed");
-    if existing.as_ref().is_some_and(|gallery| normalized(gallery.location()) != normalized(location)) {
-        let there = existing.as_ref().map(|gallery| gallery.location().to_owned()).unwrap_or_default();
-        return Err(ApiError::conflict(
-            "InvalidResourceLocation",
-            format!(
-                "The resource '{}' already exists in location '{there}' in resource group '{}'. A resource with the same name cannot be created in location '{location}'. Please select a new resource name.",
-                put.id.name(),
-                put.id.group().unwrap_or_default()
-            ),
-        ));
-    }
     let mut given = properties(put.body)?;
     let subscription = put.id.subscription().unwrap_or_default();
     given.insert("identifier".into(), json!({"uniqueName": format!("{subscription}-{}", put.id.name().to_ascii_uppercase())}));
@@ -237,7 +226,7 @@ fn put_gallery(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     Ok(begin(world, resource, existing.as_deref(), record_duration(world)))
 }
 
-fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Result<Reply, ApiError> {
+fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
     let Some(found) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
     if !world.store.below(&format!("{}/", id.key())).is_empty() {
         return Err(ApiError::conflict(
@@ -261,7 +250,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Resu
         background.store.remove(&key);
         ending.finish(Ok(()));
     });
-    Ok(router::operation_accepted(call, &target.subscription, "Microsoft.Compute", &operation))
+    Ok(router::operation_accepted(world, call, &found, &operation))
 }
 
 /// A region's name as it compares.

@@ -67,6 +67,11 @@ impl Plan {
         Ok(Self { deployment, template, parameters, ids, depth })
     }
 
+    /// The resources, those that are left out among them.
+    pub fn deployment(&self) -> &template::Deployment {
+        &self.deployment
+    }
+
     /// The template as it was given.
     pub fn template(&self) -> &Value {
         &self.template

@@ -13,8 +13,9 @@ use crate::emulator::{
     id::Id,
     identity::Caller,
     operation::{Operation, State},
+    provider::Provider,
     provision::{self, Put},
-    resources::group,
+    resources::{group, registration},
     router,
     settings::Work,
     store::Resource,
@@ -138,11 +139,18 @@ impl Course {
                 shown["properties"][link] = body["properties"][link].clone();
             }
             let body = shown;
-            return Ok(super::start(&self.world, id, &body, nested, &self.caller)?.operation);
+            super::check_name(id.name())?;
+            super::check_room(&self.world, id)?;
+            return Ok(super::start(&self.world, id, &body, Arc::new(nested), &self.caller).operation);
         }
         if id.is("Microsoft.Resources/resourceGroups") {
-            group::ensure(&self.world, id.subscription().unwrap_or_default(), id.name(), body["location"].as_str().unwrap_or_default());
+            let location = body["location"].as_str().unwrap_or_default();
+            let group = group::ensure(&self.world, id.subscription().unwrap_or_default(), id.name(), location);
+            provision::patch_tags(&self.world, &group, &body);
             return Ok(None);
+        }
+        if let (Some(subscription), Some(provider)) = (id.subscription(), Provider::named(&id.namespace)) {
+            registration::register(&self.world, subscription, provider);
         }
         let duration = self.world.settings().duration(Work::Environment) / u32::try_from(self.plan.depth().max(1)).unwrap_or(1);
         let put = Put { caller: &self.caller, id, body: &body, duration: Some(duration) };
@@ -207,7 +215,8 @@ impl Course {
         let kept: Vec<String> = self.plan.ids().iter().map(|id| id.to_ascii_lowercase()).collect();
         let is_kept = |resource: &Resource| kept.iter().any(|id| **id == *resource.key || resource.key.starts_with(&format!("{id}/")));
         let is_apart = |other: &Resource| {
-            other.type_name == "Microsoft.Resources/deployments" || other.type_name.starts_with("Microsoft.Authorization/")
+            matches!(&*other.type_name, "Microsoft.Resources/deployments" | "Microsoft.Resources/providers")
+                || other.type_name.starts_with("Microsoft.Authorization/")
         };
         let others = self.world.store.below(&format!("{}/providers/", self.id.scope));
         for other in others.iter().filter(|other| !is_apart(other) && !is_kept(other)) {

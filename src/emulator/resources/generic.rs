@@ -72,18 +72,20 @@ fn serve_resource(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Resul
 }
 
 fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Reply {
-    if world.store.remove(&id.key()).is_none() {
-        return Reply::empty(204);
-    }
+    let Some(removed) = world.store.remove(&id.key()) else { return Reply::empty(204) };
     for below in world.store.below(&format!("{}/", id.key())) {
         world.store.remove(&below.key);
     }
-    if !matches!(target.namespace.to_ascii_lowercase().as_str(), "microsoft.compute" | "microsoft.network") {
+    let takes_time = match target.namespace.to_ascii_lowercase().as_str() {
+        "microsoft.compute" => !matches!(target.kinds().as_str(), "availabilitysets" | "proximityplacementgroups" | "sshpublickeys"),
+        namespace => namespace == "microsoft.network",
+    };
+    if !takes_time {
         return Reply::empty(200);
     }
     let operation = world.begin();
     operation.finish(Ok(()));
-    router::operation_accepted(call, &target.subscription, &target.namespace, &operation)
+    router::operation_accepted(world, call, &removed, &operation)
 }
 
 fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
@@ -109,7 +111,7 @@ fn act(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiErro
 /// What `listKeys` and its kin answer.
 pub fn list_secrets(resource: &Resource, action: &str) -> Option<Value> {
     let key = |name: &str| {
-        let part = |number: u8| *Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}{name}{number}", resource.key).as_bytes()).as_bytes();
+        let part = |number: u8| *Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}{name}{number}", resource.origin()).as_bytes()).as_bytes();
         BASE64_STANDARD.encode((0..4).flat_map(part).collect::<Vec<u8>>())
     };
     match (resource.type_name.as_str(), action.to_ascii_lowercase().as_str()) {
@@ -127,6 +129,7 @@ pub fn list_secrets(resource: &Resource, action: &str) -> Option<Value> {
 /// Makes or changes a resource.
 pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     let id = proper(put.id);
+    provision::check(world, put)?;
     if let Some(parent) = id.parent()
         && !world.store.contains(&parent.key())
         && world.store.of_type(id.subscription().unwrap_or_default(), &parent.type_name()).is_empty()

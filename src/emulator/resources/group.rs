@@ -25,6 +25,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, subscription: &str, name: &str
         "PUT" => put(world, call, subscription, name),
         "PATCH" => {
             let body = parse_object(&call.request.body)?;
+            super::tags::check(&body["tags"])?;
             patch_tags(world, &id, &body).map(|group| Reply::ok(&group.body)).ok_or_else(|| ApiError::group_not_found(name))
         }
         "DELETE" => {
@@ -48,6 +49,15 @@ fn put(world: &World, call: &Call<'_>, subscription: &str, name: &str) -> Result
     let location = body["location"].as_str().filter(|location| !location.is_empty());
     let location =
         location.ok_or_else(|| ApiError::bad_request("LocationRequired", "The location property is required for this definition."))?;
+    if !super::is_region(location) {
+        let regions: Vec<&str> = super::region_names().collect();
+        let message = format!(
+            "The provided location '{location}' is not available for resource group. List of available regions is '{}'.",
+            regions.join(",")
+        );
+        return Err(ApiError::bad_request("LocationNotAvailableForResourceGroup", message));
+    }
+    super::tags::check(&body["tags"])?;
     let existing = world.store.get(&group_id(subscription, name));
     if let Some(existing) = &existing
         && !existing.location().eq_ignore_ascii_case(&normal_location(location))
@@ -81,8 +91,7 @@ pub fn ensure(world: &World, subscription: &str, name: &str, location: &str) -> 
 fn delete(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &Resource) -> Reply {
     world.store.update(&group.key, |group| group.set_state("Deleting"));
     let operation = world.begin();
-    let location =
-        format!("{}/subscriptions/{subscription}/operationresults/{}?api-version={}", call.root, operation.name, call.api_version);
+    let location = super::operation_address(call, subscription, &operation.name);
     let (world, key) = (world.clone(), group.key.clone());
     world.clone().spawn(async move {
         world.work(Work::Deletion).await;

@@ -202,7 +202,21 @@ async function resources(arm) {
   await call("resources.list", () => arm.resources.list({ filter: "resourceType eq 'Microsoft.Network/publicIPAddresses'" }), named("node0"));
   await call("resources.listByResourceGroup", () => arm.resources.listByResourceGroup(GROUP), named("node0"));
   await call("tagsOperations.beginUpdateAtScopeAndWait", () => arm.tagsOperations.beginUpdateAtScopeAndWait(key, { operation: "Merge", properties: { tags } }, often));
+  await call("tagsOperations.createOrUpdate", () => arm.tagsOperations.createOrUpdate("node"), (name) => name.tagName === "node");
+  await call("tagsOperations.createOrUpdateValue", () => arm.tagsOperations.createOrUpdateValue("node", "yes"), (value) => value.tagValue === "yes");
+  await call("tagsOperations.list", () => arm.tagsOperations.list(), some);
+  await call("tagsOperations.deleteValue", () => arm.tagsOperations.deleteValue("node", "yes"));
+  await call("tagsOperations.delete", () => arm.tagsOperations.delete("node"));
   await call("tagsOperations.getAtScope", () => arm.tagsOperations.getAtScope(key), (found) => isDeepStrictEqual(found.properties.tags, tags));
+  const exported = { resources: ["*"], options: "IncludeParameterDefaultValue" };
+  await call("resourceGroups.beginExportTemplateAndWait", () => arm.resourceGroups.beginExportTemplateAndWait(GROUP, exported, often), (answer) => some(answer.template.resources));
+  const other = await arm.resourceGroups.createOrUpdate(GROUP + "2", { location: "westeurope" });
+  const move = { resources: [key], targetResourceGroup: other.id };
+  await call("resources.beginValidateMoveResourcesAndWait", () => arm.resources.beginValidateMoveResourcesAndWait(GROUP, move, often));
+  await call("resources.beginMoveResourcesAndWait", () => arm.resources.beginMoveResourcesAndWait(GROUP, move, often));
+  const back = { resources: [key.replace(GROUP, GROUP + "2")], targetResourceGroup: move.targetResourceGroup.replace(/2$/, "") };
+  await call("resources.beginMoveResourcesAndWait back", () => arm.resources.beginMoveResourcesAndWait(GROUP + "2", back, often));
+  await call("providers.getAtTenantScope", () => arm.providers.getAtTenantScope("Microsoft.Compute"), (one) => some(one.resourceTypes));
   await call("resources.beginDeleteByIdAndWait", () => arm.resources.beginDeleteByIdAndWait(key, version, often));
 
   const template = {
@@ -216,6 +230,7 @@ async function resources(arm) {
   await call("deployments.beginValidateAndWait", () => arm.deployments.beginValidateAndWait(...own, deployment, often), (answer) => !answer.error);
   await call("deployments.beginWhatIfAndWait", () => arm.deployments.beginWhatIfAndWait(...own, deployment, often), (answer) => some(answer.changes));
   await call("deployments.beginCreateOrUpdateAndWait", () => arm.deployments.beginCreateOrUpdateAndWait(...own, deployment, often), (one) => one.properties.outputs.id.value);
+  await call("deployments.calculateTemplateHash", () => arm.deployments.calculateTemplateHash(template), (answer) => answer.templateHash);
   await call("deployments.get", () => arm.deployments.get(...own), (one) => one.properties.provisioningState === "Succeeded");
   await call("deployments.listByResourceGroup", () => arm.deployments.listByResourceGroup(GROUP), named("first"));
   await call("deployments.exportTemplate", () => arm.deployments.exportTemplate(...own), (one) => one.template);

@@ -52,6 +52,11 @@ def groups(judge, client):
     judge.refused("resource_groups.get of none", 404, "ResourceGroupNotFound", lambda: groups.get("nowhere"))
     call("providers.list", lambda: client.providers.list(), len)
     call("providers.get", lambda: client.providers.get("Microsoft.DevTestLab"), lambda one: one.resource_types)
+    call("providers.list_at_tenant_scope", lambda: client.providers.list_at_tenant_scope(), len)
+    call("providers.get_at_tenant_scope", lambda: client.providers.get_at_tenant_scope("Microsoft.Compute"), lambda one: one.resource_types)
+    call("provider_resource_types.list", lambda: client.provider_resource_types.list("Microsoft.Compute"), lambda answer: answer.value)
+    call("providers.unregister", lambda: client.providers.unregister("Microsoft.Search"), lambda one: one.registration_state == "Unregistered")
+    call("providers.register of the other", lambda: client.providers.register("Microsoft.Search"))
     call("providers.register", lambda: client.providers.register("Microsoft.DevTestLab"), lambda one: one.registration_state == "Registered")
 
 
@@ -77,9 +82,23 @@ def generic(judge, client):
     call("tags.begin_update_at_scope", lambda: tags.begin_update_at_scope(key, {"operation": "Merge", "properties": {"tags": {"g": "h"}}}))
     call("tags.get_at_scope", lambda: tags.get_at_scope(key), lambda found: found.properties.tags == {"e": "f", "g": "h"})
     call("tags.begin_delete_at_scope", lambda: tags.begin_delete_at_scope(key))
-    call("tags.list", lambda: tags.list())
+    call("tags.create_or_update", lambda: tags.create_or_update("judged"), lambda name: name.tag_name == "judged")
+    call("tags.create_or_update_value", lambda: tags.create_or_update_value("judged", "yes"), lambda value: value.tag_value == "yes")
+    call("tags.list", lambda: tags.list(), lambda found: "judged" in [one.tag_name for one in found])
+    call("tags.delete_value", lambda: tags.delete_value("judged", "yes"))
+    call("tags.delete", lambda: tags.delete("judged"))
     call("resources.begin_delete_by_id", lambda: resources.begin_delete_by_id(key, **version))
     call("resources.begin_create_or_update again", lambda: resources.begin_create_or_update(*where, given, **version))
+    groups = client.resource_groups
+    exported = {"resources": ["*"], "options": "IncludeParameterDefaultValue"}
+    call("resource_groups.begin_export_template", lambda: groups.begin_export_template(GROUP, exported), lambda answer: len(answer.template["resources"]) == 1)
+    other = groups.create_or_update(GROUP + "2", {"location": "westeurope"})
+    move = {"resources": [key], "targetResourceGroup": other.id}
+    call("resources.begin_validate_move_resources", lambda: resources.begin_validate_move_resources(GROUP, move))
+    call("resources.begin_move_resources", lambda: resources.begin_move_resources(GROUP, move))
+    back = {"resources": [key.replace(GROUP, GROUP + "2")], "targetResourceGroup": groups.get(GROUP).id}
+    call("resources.begin_move_resources back", lambda: resources.begin_move_resources(GROUP + "2", back))
+    call("resource_groups.begin_delete of the other", lambda: groups.begin_delete(GROUP + "2"))
     call("resources.begin_delete", lambda: resources.begin_delete(*where, **version))
 
 
