@@ -244,7 +244,7 @@ fn grant(world: &Arc<World>, call: &Call<'_>, disk: &Resource) -> Result<Reply, 
         let sas = blobs.grant(&disk.key, gib, storage::lifetime(seconds), then);
         result.get_or_init(|| json!({"accessSAS": sas}));
         world.store.update(&disk.key, |disk| disk.hide("access", sas));
-        return Ok(router::operation_accepted(world, call, &disk, &operation));
+        return Ok(router::operation_accepted(world, call, disk, &operation));
     }
     let expires = arm_date(world.clock.now() + time::Duration::seconds(seconds));
     let signature = Uuid::new_v4().simple().to_string();
@@ -255,5 +255,5 @@ fn grant(world: &Arc<World>, call: &Call<'_>, disk: &Resource) -> Result<Reply, 
     world.store.update(&disk.key, |disk| disk.hide("access", sas.clone()));
     let operation = world.begin();
     operation.end(State::Succeeded(Some(json!({"accessSAS": sas}))));
-    Ok(router::operation_accepted(world, call, &disk, &operation))
+    Ok(router::operation_accepted(world, call, disk, &operation))
 }

@@ -118,15 +118,12 @@ impl<'c> Comparison<'c> {
         }
         for index in (0..plan.len()).filter(|index| plan.is_made(*index)) {
             let known = Foreseen { before: self.before, after: self.after, named: &self.named };
-            match plan.nested_at(self.after, index)? {
-                Some((nested, _)) => {
-                    let foresight = foresight.nested(index, &known, nested.deployment());
-                    self.deployment(&plan.id(index).scope, &nested, &foresight)?;
-                }
-                None => {
-                    let change = self.resource(plan, index, foresight);
-                    self.changes.push(change);
-                }
+            if let Some((nested, _)) = plan.nested_at(self.after, index)? {
+                let foresight = foresight.nested(index, &known, nested.deployment());
+                self.deployment(&plan.id(index).scope, &nested, &foresight)?;
+            } else {
+                let change = self.resource(plan, index, foresight);
+                self.changes.push(change);
             }
         }
         Ok(())

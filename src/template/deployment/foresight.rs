@@ -53,6 +53,7 @@ impl Foresight {
     }
 
     /// The nested deployment at `index`, of which is known what it comes to: `actual`.
+    #[must_use]
     pub fn nested(&self, index: usize, runtime: &dyn Runtime, actual: &Deployment) -> Self {
         let noted = RefCell::new(HashSet::new());
         let (arguments, ids) = match self.deployment.nested_with(index, &Evaluator::noting(runtime, &noted)) {
