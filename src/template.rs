@@ -46,7 +46,7 @@ pub use check::{
 pub use declare::{Parameter, ParameterType, Template, parameter_values};
 pub use deployment::{Deployment, Foresight, Nested, Resource, expand};
 pub use document::{Document, ParseError, Position};
-pub use functions::{names as function_names, nearest_name};
+pub use functions::{names as function_names, nearest_name, template_hash};
 pub use link::{embed, inline};
 pub use offline::{Evaluation, Offline, Unresolved, evaluate};
 

@@ -26,6 +26,7 @@ use super::{
     store::Resource,
     world::{Call, World, random_digits},
 };
+use crate::template;
 use plan::Plan;
 
 /// A resource group holds so many deployments.
@@ -168,16 +169,11 @@ pub fn check_room(world: &World, id: &Id) -> Result<(), ApiError> {
     }
 }
 
-/// A number of 64 bits that stands for a template: equal ones have the same. Azure's own algorithm is not published.
-pub fn template_hash(template: &Value) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, template.to_string().as_bytes()).as_u64_pair().0.to_string()
-}
-
 /// A deployment as it is shown.
 fn shown(world: &World, id: &Id, body: &Value, plan: &Plan) -> Resource {
     let now = world.clock.now();
     let properties = json!({
-        "templateHash": template_hash(plan.template()),
+        "templateHash": template::template_hash(plan.template()),
         "parameters": plan.parameters(),
         "mode": body["properties"]["mode"].as_str().unwrap_or("Incremental"),
         "provisioningState": "Accepted",

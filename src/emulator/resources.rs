@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use super::{
     authorization,
     clock::arm_date,
-    deployment,
     error::ApiError,
     filter::Filter,
     http::{Reply, parse_object},
@@ -27,6 +26,7 @@ use super::{
     store::Resource,
     world::{Call, World},
 };
+use crate::template::template_hash;
 
 /// Regions that the emulator's cloud has: name, display name, the pair's name.
 const REGIONS: &[(&str, &str, &str)] = &[
@@ -99,7 +99,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
             vec![json!({"id": format!("/tenants/{TENANT}"), "tenantId": TENANT, "displayName": "Emulator",
                 "tenantCategory": "Home", "defaultDomain": "emulator.onmicrosoft.com"})],
         ),
-        ("POST", ["providers", "microsoft.resources", "calculatetemplatehash"]) => template_hash(call),
+        ("POST", ["providers", "microsoft.resources", "calculatetemplatehash"]) => hash(call),
         ("GET", ["providers", rest @ ..]) => registration::serve(world, call, None, rest),
         ("GET", ["subscriptions"]) => {
             page::list(world, call, &authorization::visible(world, call, world.store.members("/subscriptions")), shown)
@@ -132,9 +132,9 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
     }
 }
 
-fn template_hash(call: &Call<'_>) -> Result<Reply, ApiError> {
+fn hash(call: &Call<'_>) -> Result<Reply, ApiError> {
     let template = parse_object(&call.request.body)?;
-    Ok(Reply::ok(&json!({"minifiedTemplate": template.to_string(), "templateHash": deployment::template_hash(&template)})))
+    Ok(Reply::ok(&json!({"minifiedTemplate": template.to_string(), "templateHash": template_hash(&template)})))
 }
 
 fn shown(resource: &Resource) -> Value {

@@ -12,9 +12,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Context, Document, Finding, Template,
+    Context, Document, Finding, Mode, Template,
     declare::MAX_SIZE,
-    deployment::{Deployment, arguments, expand_partly, extension_of},
+    deployment::{Deployment, Resource, arguments, expand_partly, extension_of},
     evaluate::{Argument, Evaluator, Frame, Place},
     expression::{Text, classify},
     fault::{Fault, MAX_FINDINGS},
@@ -347,6 +347,7 @@ fn resources(
             continue;
         }
         if resource.is_deployment() {
+            nested_mode(deployment, resource, checked);
             let properties = deployment.body_with(index, evaluator).ok().and_then(|mut body| body.get_mut("properties").map(Value::take));
             let links = properties.as_ref().and_then(Value::as_object).into_iter().flatten().filter(|(key, _)| key.ends_with("Link"));
             for (key, link) in links {
@@ -375,6 +376,20 @@ fn resources(
     if let Err(findings) = deployment.outputs_with(evaluator) {
         checked.refuse(findings);
     }
+}
+
+/// A nested deployment says how it goes, and only the outermost one is complete.
+fn nested_mode(deployment: &Deployment, resource: &Resource, checked: &mut Checked) {
+    let Some(properties) = member(&resource.json, "properties") else { return };
+    let path = path::join(&resource.path, "properties");
+    let (path, message) = match member(properties, "mode").map(|mode| mode.as_str().and_then(Mode::of)) {
+        None => (path, "a nested deployment needs a 'mode': Azure asks for one, 'Incremental' is meant"),
+        Some(Some(Mode::Complete)) => {
+            (path::join(&path, "mode"), "only the outermost deployment can be complete: a nested one is taken as 'Incremental'")
+        }
+        Some(_) => return,
+    };
+    checked.warning(deployment.scope.template.finding(path, message.to_owned()));
 }
 
 /// Tells the files that Azure would have to download from beside a template that has no address.

@@ -253,14 +253,6 @@ impl Template {
         expression
     }
 
-    /// A number that changes with the template's content.
-    pub(crate) fn hash(&self) -> String {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        self.value.to_string().hash(&mut hasher);
-        hasher.finish().to_string()
-    }
-
     fn read_shape(&self, value: &Value, findings: &mut Vec<Finding>) {
         if !value.is_object() {
             findings.push(self.finding(&self.base, format!("a template must be an object, found {}", describe(value))));

@@ -406,7 +406,13 @@ impl Deployment {
         let frame = self.frame(&strict, &resource.turns);
         let mut context = target(&frame, &self.context, &resource.json, &resource.path, evaluator.runtime).map_err(one)?;
         context.mode = match member(properties, "mode") {
-            Some(mode) => frame.value(mode, &Trail::Start(&path).key("mode")).map_err(one)?.as_str().and_then(Mode::of).unwrap_or_default(),
+            Some(mode) => {
+                let mode = frame.value(mode, &Trail::Start(&path).key("mode")).map_err(one)?;
+                mode.as_str().and_then(Mode::of).ok_or_else(|| {
+                    let message = format!("a deployment's mode is 'Incremental' or 'Complete', found {mode}");
+                    one(Fault::new(message).placed(&self.scope.template.document, &|| path::join(&path, "mode")))
+                })?
+            }
             None => Mode::default(),
         };
         // The template is read once for every turn of a loop over it.
@@ -469,8 +475,11 @@ impl Deployment {
         let link = frame.value(link, &Trail::Start(path))?;
         let text = |key: &str| member(&link, key).and_then(Value::as_str);
         let uri = match (text("uri").or_else(|| text("id")), text("relativePath")) {
+            // Beside the id of a template spec, a path is that of one of its linked templates.
+            (Some(spec), Some(relative)) if spec.starts_with('/') => spec_path(spec, relative),
             (Some(uri), _) => uri.to_owned(),
             (None, Some(relative)) => match &self.context.template_link {
+                Some(base) if base.starts_with('/') => spec_path(base, relative),
                 Some(base) => super::functions::resolve_uri(base, relative).unwrap_or_else(|| relative.to_owned()),
                 None => relative.to_owned(),
             },
@@ -586,6 +595,21 @@ impl Deployment {
         output.insert("value".to_owned(), value);
         Ok(Some(Value::Object(output)))
     }
+}
+
+/// The address of a template that a template spec's version links to: the version's id, `#`, and the path from the main template.
+fn spec_path(base: &str, relative: &str) -> String {
+    let (id, file) = base.split_once('#').unwrap_or((base, ""));
+    let mut parts: Vec<&str> = file.split('/').filter(|part| !part.is_empty()).collect();
+    parts.pop();
+    for part in relative.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{id}#{}", parts.join("/"))
 }
 
 /// The parameters of a nested deployment by name in lower case, and in a request's shape.

@@ -26,6 +26,8 @@ pub struct Document {
     root: Option<Mark>,
     duplicates: Vec<(String, Position)>,
     included: Vec<Included>,
+    /// Links that something was put in place of, with their path.
+    links: Vec<(String, Value)>,
 }
 
 /// Another file's content, put in place of a link.
@@ -71,7 +73,7 @@ impl Document {
         let (value, root) = parser.document()?;
         let duplicates =
             parser.duplicates.into_iter().take(super::fault::MAX_FINDINGS).map(|(path, at)| (path, position_of(&text, at))).collect();
-        Ok(Self { value, root: Some(root), duplicates, text, included: Vec::new() })
+        Ok(Self { value, root: Some(root), duplicates, text, included: Vec::new(), links: Vec::new() })
     }
 
     /// A document without a file: it has no positions.
@@ -129,9 +131,17 @@ impl Document {
     }
 
     /// Replaces the value at a path by another file's content, whose positions stay its own.
-    pub(crate) fn include(&mut self, value: Value, included: Vec<(String, String, Document)>) {
+    pub(crate) fn include(&mut self, value: Value, included: Vec<(String, String, Document)>, links: Vec<(String, Value)>) {
         self.value = value;
+        self.links.extend(links);
         self.included.extend(included.into_iter().map(|(path, file, document)| Included { path, file, document }));
+    }
+
+    /// The links that stood below a path before their files were put in place.
+    pub(crate) fn links_below(&self, path: &str) -> Vec<&Value> {
+        let own = self.links.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, link)| link);
+        let inner = self.included_at(path).map(|(included, rest)| included.document.links_below(rest));
+        own.chain(inner.into_iter().flatten()).collect()
     }
 
     fn included_at<'d, 'p>(&'d self, path: &'p str) -> Option<(&'d Included, &'p str)> {

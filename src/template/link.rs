@@ -69,44 +69,39 @@ struct Inliner<'l, 'c> {
     findings: Vec<Finding>,
 }
 
-/// A file put in place: its path in the document, its name, itself.
-type Included = (String, String, Document);
+/// What was put in place in one document.
+#[derive(Default)]
+struct Put {
+    /// Files: their path in the document, their name, themselves.
+    included: Vec<(String, String, Document)>,
+    /// The links that stood there, with their path.
+    links: Vec<(String, Value)>,
+}
 
 impl Inliner<'_, '_> {
     fn document(&mut self, document: Document) -> Document {
         let mut value = document.value().clone();
-        let mut included = Vec::new();
+        let mut put = Put::default();
         let shared = Arc::new(document);
-        self.template(&mut value, &shared, "", &mut included);
+        self.template(&mut value, &shared, "", &mut put);
+        // Only the main template's parameters are given by whoever deploys.
+        let is_main = self.stack.len() == 1;
         if self.embedded {
-            self.give_address(&mut value);
+            let address = format!("{BASE}{}", self.stack.last().map_or("", String::as_str));
+            if is_main {
+                give_place(&mut value, &address);
+            }
+            give_address(&mut value, &address);
+        } else if is_main && !put.included.is_empty() {
+            give_place(&mut value, "[deployment().properties.templateLink.uri]");
         }
         let mut document = Arc::unwrap_or_clone(shared);
-        document.include(value, included);
+        document.include(value, put.included, put.links);
         document
     }
 
-    /// Puts the placeholder of the file's address where the template asks for it.
-    fn give_address(&self, template: &mut Value) {
-        let file = self.stack.last().map_or("", String::as_str);
-        // Only the main template's parameters are given by whoever deploys.
-        if self.stack.len() == 1
-            && let Some(Value::Object(parameters)) = member_mut(template, "parameters")
-        {
-            for (name, declared) in parameters {
-                let Some(default) = placeholder(name, file) else { continue };
-                if let Value::Object(declared) = declared
-                    && !declared.keys().any(|key| key.eq_ignore_ascii_case("defaultValue"))
-                {
-                    declared.insert("defaultValue".to_owned(), default.into());
-                }
-            }
-        }
-        give_address(template, &format!("{BASE}{file}"));
-    }
-
     /// A template, in a document: the links of its resources and of the templates nested in it.
-    fn template(&mut self, template: &mut Value, document: &Arc<Document>, base: &str, included: &mut Vec<Included>) {
+    fn template(&mut self, template: &mut Value, document: &Arc<Document>, base: &str, put: &mut Put) {
         // The declarations are read only where a link may need them.
         if !template.to_string().contains("Link\"") {
             return;
@@ -114,11 +109,11 @@ impl Inliner<'_, '_> {
         let (read, _) = Template::read(document.clone(), base.to_owned(), template.clone());
         let scope = scope(Arc::new(read), self.stack.last().map_or("", String::as_str));
         if let Some(resources) = template.get_mut("resources") {
-            self.resources(resources, &path::join(base, "resources"), document, &scope, included);
+            self.resources(resources, &path::join(base, "resources"), document, &scope, put);
         }
     }
 
-    fn resources(&mut self, resources: &mut Value, base: &str, document: &Arc<Document>, scope: &Scope, included: &mut Vec<Included>) {
+    fn resources(&mut self, resources: &mut Value, base: &str, document: &Arc<Document>, scope: &Scope, put: &mut Put) {
         let each: Vec<(String, &mut Value)> = match resources {
             Value::Array(items) => items.iter_mut().enumerate().map(|(index, item)| (path::at(base, index), item)).collect(),
             Value::Object(map) => map.iter_mut().map(|(key, item)| (path::join(base, key), item)).collect(),
@@ -130,31 +125,24 @@ impl Inliner<'_, '_> {
                 .is_some_and(|kind| kind.eq_ignore_ascii_case("Microsoft.Resources/deployments"));
             if deployment {
                 if let Some(Value::Object(properties)) = resource.get_mut("properties") {
-                    self.deployment(properties, &path::join(&base, "properties"), document, scope, included);
+                    self.deployment(properties, &path::join(&base, "properties"), document, scope, put);
                 }
             } else if let Some(children) = resource.get_mut("resources") {
-                self.resources(children, &path::join(&base, "resources"), document, scope, included);
+                self.resources(children, &path::join(&base, "resources"), document, scope, put);
             }
         }
     }
 
-    fn deployment(
-        &mut self,
-        properties: &mut Map<String, Value>,
-        base: &str,
-        document: &Arc<Document>,
-        scope: &Scope,
-        included: &mut Vec<Included>,
-    ) {
+    fn deployment(&mut self, properties: &mut Map<String, Value>, base: &str, document: &Arc<Document>, scope: &Scope, put: &mut Put) {
         if let Some(template) = properties.get_mut("template") {
-            return self.template(template, document, &path::join(base, "template"), included);
+            return self.template(template, document, &path::join(base, "template"), put);
         }
         if let Some(link) = properties.get("parametersLink")
             && let Some((_, linked)) = self.linked(link, &path::join(base, "parametersLink"), document, scope)
         {
             match parameter_values(&linked) {
                 Ok(values) => {
-                    properties.shift_remove("parametersLink");
+                    put.links.extend(properties.shift_remove("parametersLink").map(|link| (base.to_owned(), link)));
                     let own = properties.entry("parameters").or_insert_with(|| json!({}));
                     if let Value::Object(own) = own {
                         for (name, value) in values {
@@ -172,10 +160,10 @@ impl Inliner<'_, '_> {
         let linked = self.document(linked);
         self.stack.pop();
         let place = properties.keys().position(|key| key == "templateLink").unwrap_or_default();
-        properties.shift_remove("templateLink");
+        put.links.extend(properties.shift_remove("templateLink").map(|link| (base.to_owned(), link)));
         properties.shift_insert(place.min(properties.len()), "template".to_owned(), linked.value().clone());
         properties.insert("expressionEvaluationOptions".to_owned(), json!({"scope": "inner"}));
-        included.push((path::join(base, "template"), file, linked));
+        put.included.push((path::join(base, "template"), file, linked));
     }
 
     /// The file behind a link, when it stands below our folder.
@@ -276,14 +264,20 @@ fn leads_out(base: &str, relative: &str) -> bool {
     relative.starts_with('/')
 }
 
-/// What a parameter for the templates' place stands for when nobody gives it.
-fn placeholder(parameter: &str, file: &str) -> Option<String> {
-    if parameter.eq_ignore_ascii_case("_artifactsLocation") {
-        Some(format!("{BASE}{file}"))
-    } else if parameter.eq_ignore_ascii_case("_artifactsLocationSasToken") {
-        Some(String::new())
-    } else {
-        None
+/// Gives the parameters for the templates' place a default value, where the template does not.
+fn give_place(template: &mut Value, place: &str) {
+    let Some(Value::Object(parameters)) = member_mut(template, "parameters") else { return };
+    for (name, declared) in parameters {
+        let default = match name.to_ascii_lowercase().as_str() {
+            "_artifactslocation" => place,
+            "_artifactslocationsastoken" => "",
+            _ => continue,
+        };
+        if let Value::Object(declared) = declared
+            && !declared.keys().any(|key| key.eq_ignore_ascii_case("defaultValue"))
+        {
+            declared.insert("defaultValue".to_owned(), default.into());
+        }
     }
 }
 

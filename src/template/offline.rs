@@ -152,7 +152,7 @@ impl Walk<'_> {
                 let properties = super::functions::member(&resource.json, "properties");
                 let link = properties.and_then(|properties| super::functions::member(properties, "templateLink"));
                 let text = link.and_then(|link| {
-                    ["uri", "relativePath"]
+                    ["uri", "relativePath", "id"]
                         .iter()
                         .find_map(|key| super::functions::member(link, key))
                         .and_then(Value::as_str)

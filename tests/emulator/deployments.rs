@@ -379,3 +379,42 @@ fn templates(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found.sort();
     found
 }
+
+#[tokio::test]
+async fn template_specs_are_deployed_with_what_they_link_to() {
+    let azure = Azure::start().await;
+    let linked = |name: &str, link: Value| json!({"type": "Microsoft.Resources/deployments", "apiVersion": ARM, "name": name, "properties": {"mode": "Incremental", "templateLink": link}});
+    let mut main = template(json!([storage("[parameters('name')]"), linked("inner", json!({"relativePath": "parts/inner.json"}))]));
+    main["parameters"] = json!({"name": {"type": "string"}});
+    let parts = json!([
+        {"path": "parts\\inner.json", "template": template(json!([storage("inner1"), linked("leaf", json!({"relativePath": "../leaf.json"}))]))},
+        {"path": "leaf.json", "template": template(json!([storage("leaf1")]))},
+    ]);
+    let spec = format!("{GROUP}/providers/Microsoft.Resources/templateSpecs/spec");
+    azure.put(&format!("{spec}?api-version={ARM}"), json!({"location": "westeurope"})).await.expect(201);
+    let version = json!({"location": "westeurope", "properties": {"mainTemplate": main, "linkedTemplates": parts}});
+    azure.put(&format!("{spec}/versions/1.0?api-version={ARM}"), version).await.expect(201);
+    let of =
+        |id: &str| json!({"properties": {"mode": "Incremental", "templateLink": {"id": id}, "parameters": {"name": {"value": "main1"}}}});
+    let answer = azure.put(&path("whole"), of(&format!("{spec}/versions/1.0"))).await.expect(201);
+    let status = azure.finished(&answer).await;
+    assert_eq!(status["status"], "Succeeded", "{status:#}");
+    for name in ["main1", "inner1", "leaf1"] {
+        azure.get(&format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/{name}?api-version=2021-04-01")).await.expect(200);
+    }
+    // Nested, with its own parameters.
+    let mut below = linked("below", json!({"id": format!("{spec}/versions/1.0")}));
+    below["properties"]["parameters"] = json!({"name": {"value": "second1"}});
+    let answer =
+        azure.put(&path("outer"), json!({"properties": {"mode": "Incremental", "template": template(json!([below]))}})).await.expect(201);
+    assert_eq!(azure.finished(&answer).await["status"], "Succeeded");
+    azure.get(&format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/second1?api-version=2021-04-01")).await.expect(200);
+    azure.put(&path("none"), of(&format!("{spec}/versions/2.0"))).await.refused(404, "ResourceNotFound");
+    let mut sideways = linked("sideways", json!({"id": format!("{spec}/versions/1.0")}));
+    sideways["properties"]["mode"] = json!("Sideways");
+    let answer = azure
+        .put(&path("wrong"), json!({"properties": {"mode": "Incremental", "template": template(json!([sideways]))}}))
+        .await
+        .expect(201);
+    assert!(azure.finished(&answer).await.to_string().contains("'Incremental' or 'Complete'"));
+}

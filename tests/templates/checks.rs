@@ -1,8 +1,8 @@
 //! What `check` finds, and where; and that it finds nothing where nothing is wrong.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use dtl::template::{self, Capture, CheckOptions, Checked, Context, Document, OsType};
+use dtl::template::{self, Capture, CheckOptions, Checked, Context, Document, Offline, OsType, Template};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -303,4 +303,106 @@ fn the_tasks_learn_the_vms_that_a_template_makes() {
     assert_eq!((machines[0].lab.as_deref(), machines[0].name.as_deref()), (Some("lab"), Some("vm9")));
     assert_eq!((machines[0].os_type, machines[0].size.as_deref()), (Some(OsType::Linux), None));
     assert!(matches!(&machines[0].image, Some(template::Image::Marketplace { publisher, .. }) if publisher == "Canonical"));
+}
+
+#[test]
+fn what_a_link_used_is_used_and_the_templates_place_need_not_be_given() {
+    let main = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "parameters": {"_artifactsLocation": {"type": "string"}, "_artifactsLocationSasToken": {"type": "securestring"}, "folder": {"type": "string", "defaultValue": "nested"}},
+        "variables": {"inner": "[uri(parameters('_artifactsLocation'), concat(parameters('folder'), '/inner.json', parameters('_artifactsLocationSasToken')))]", "spare": 1},
+        "resources": [{"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "inner", "properties": {"mode": "Incremental", "templateLink": {"uri": "[variables('inner')]"}}}],
+    });
+    let inner = json!({
+        "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0",
+        "variables": {"leaf": "leaf.json"},
+        "resources": [{"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "leaf", "properties": {"mode": "Incremental", "templateLink": {"relativePath": "[variables('leaf')]"}}}],
+    });
+    let leaf = r#"{"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0", "resources": []}"#;
+    let document = Document::parse(main.to_string().as_bytes()).unwrap();
+    let load = |path: &str| match path {
+        "nested/inner.json" => Some(inner.to_string().into_bytes()),
+        "nested/leaf.json" => Some(leaf.as_bytes().to_vec()),
+        other => panic!("{other}"),
+    };
+    let document = template::inline(document, "main.json", &mut |path| Ok(load(path))).unwrap();
+    let given = Map::new();
+    let checked = template::check(&document, &context(), &CheckOptions { parameters: Some(&given), ..CheckOptions::default() });
+    assert_eq!(short(&checked.errors), Vec::<String>::new());
+    let warnings = short(&checked.warnings);
+    assert!(warnings.len() == 1 && warnings[0].ends_with("the variable 'spare' is never used"), "{warnings:?}");
+    // A link that stays where it is leaves the place to be given.
+    let document = Document::parse(main.to_string().as_bytes()).unwrap();
+    let document = template::inline(document, "main.json", &mut |_| Ok(None)).unwrap();
+    let checked = template::check(&document, &context(), &CheckOptions { parameters: Some(&given), ..CheckOptions::default() });
+    assert!(short(&checked.errors).iter().any(|error| error.contains("'_artifactsLocation' is not provided")), "{checked:?}");
+}
+
+#[test]
+fn nested_deployments_say_how_they_go() {
+    let nested = |name: &str, mode: Value| {
+        let mut properties = json!({"template": {"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0", "resources": []}});
+        if !mode.is_null() {
+            properties["mode"] = mode;
+        }
+        json!({"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": name, "properties": properties})
+    };
+    let spec =
+        "/subscriptions/22222222-2222-2222-2222-222222222222/resourceGroups/g/providers/Microsoft.Resources/templateSpecs/s/versions/1";
+    let by_spec = json!({"type": "Microsoft.Resources/deployments", "apiVersion": "2021-04-01", "name": "spec", "properties": {"mode": "Incremental", "templateLink": {"id": spec}}});
+    let resources = json!([
+        nested("right", json!("incremental")),
+        nested("none", Value::Null),
+        nested("complete", json!("Complete")),
+        nested("wrong", json!("Sideways")),
+        by_spec
+    ]);
+    let main = json!({"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "contentVersion": "1.0.0.0", "resources": resources});
+    let checked = check(&main.to_string(), None);
+    let paths = |findings: &[template::Finding]| findings.iter().map(|finding| finding.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&checked.errors), ["resources[3].properties.mode"]);
+    assert!(checked.errors[0].message.contains("'Incremental' or 'Complete', found \"Sideways\""), "{checked:?}");
+    assert_eq!(paths(&checked.warnings), ["resources[1].properties", "resources[2].properties.mode"]);
+    // What a template spec holds is not known here, and listed.
+    let template = Template::parse(Document::parse(json!({"resources": [main["resources"][4]]}).to_string().as_bytes()).unwrap()).unwrap();
+    let evaluation = template::evaluate(&Arc::new(template), &Map::new(), &context(), &Offline).unwrap();
+    assert_eq!(evaluation.unresolved[0].expression, spec);
+}
+
+#[test]
+fn symbolic_names_are_checked_where_they_are_used() {
+    let store = |more: Value| {
+        let mut resource =
+            json!({"type": "Microsoft.Storage/storageAccounts", "apiVersion": "2021-04-01", "name": "abc", "location": "westeurope"});
+        resource.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        resource
+    };
+    let template = |site: Value, outputs: Value| {
+        json!({"$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#", "languageVersion": "2.0", "contentVersion": "1.0.0.0",
+            "resources": {
+                "store": store(json!({})),
+                "vault": {"existing": true, "type": "Microsoft.KeyVault/vaults", "apiVersion": "2022-07-01", "name": "kv"},
+                "many": store(json!({"copy": {"name": "loop", "count": 2}, "name": "[concat('s', copyIndex())]", "dependsOn": ["store"]})),
+                "site": site,
+            }, "outputs": outputs})
+        .to_string()
+    };
+    let site = |properties: Value, needed: Value| json!({"type": "Microsoft.Web/sites", "apiVersion": "2022-03-01", "name": "site", "properties": properties, "dependsOn": needed});
+    let right = template(
+        site(
+            json!({"a": "[reference('store').primaryEndpoints.blob]", "b": "[reference('vault').vaultUri]", "c": "[resourceInfo('many[1]').id]"}),
+            json!(["store", "many", "loop", "vault"]),
+        ),
+        json!({"all": {"type": "array", "value": "[map(references('many'), lambda('one', lambdaVariables('one').primaryEndpoints))]"}}),
+    );
+    let checked = check(&right, None);
+    assert_eq!((short(&checked.errors), short(&checked.warnings)), (Vec::new(), Vec::new()));
+    let wrong = template(
+        site(json!({"a": "[reference('stor').x]", "b": "[listKeys('vualt', '2022-07-01')]"}), json!(["stre", "site"])),
+        json!({"all": {"type": "array", "value": "[references('mani')]"}}),
+    );
+    let errors = short(&check(&wrong, None).errors);
+    for (path, hint) in [("site.properties.a", "'store'"), ("dependsOn[0]", "'store'"), ("outputs.all.value", "'many'")] {
+        assert!(errors.iter().any(|error| error.contains(path) && error.contains(&format!("did you mean {hint}"))), "{path}: {errors:#?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::HashSet};
 
 use serde_json::Value;
 
+use super::plan;
 use crate::{
     emulator::{resources::generic, world::World},
     template::Runtime,
@@ -35,6 +36,10 @@ impl Runtime for Live<'_> {
     }
 
     fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String> {
+        if uri.starts_with('/') {
+            let found = plan::template_spec(self.0, uri).map_err(|missing| format!("The template spec '{missing}' was not found."))?;
+            return Ok(Some(found.to_string().into_bytes()));
+        }
         self.0.contents.get(uri).map(Some).map_err(|error| error.message)
     }
 }
@@ -73,7 +78,8 @@ impl Runtime for Wanting<'_> {
     }
 
     fn linked(&self, uri: &str) -> Result<Option<Vec<u8>>, String> {
-        if self.fetched.contains(uri) {
+        // What a template spec holds is not downloaded.
+        if uri.starts_with('/') || self.fetched.contains(uri) {
             return self.live.linked(uri);
         }
         *self.wanted.borrow_mut() = Some(uri.to_owned());

@@ -239,10 +239,34 @@ fn template_of(world: &World, properties: &Value) -> Result<Value, ApiError> {
     let missing = "The template is missing: one of 'template' and 'templateLink' must be an object.";
     match (&properties["template"], &properties["templateLink"]["uri"]) {
         (Value::Null, Value::String(uri)) => Ok(linked(world, uri)?.value().clone()),
+        (Value::Null, Value::Null) if properties["templateLink"]["id"].is_string() => {
+            let id = properties["templateLink"]["id"].as_str().unwrap_or_default();
+            template_spec(world, id).map_err(|missing| {
+                let parsed = Id::parse(missing);
+                let (named, group) =
+                    parsed.as_ref().map_or((missing.to_owned(), None), |id| (format!("{}/{}", id.type_name(), id.full_name()), id.group()));
+                ApiError::resource_not_found(&named, group)
+            })
+        }
         (template @ Value::Object(_), Value::Null) => Ok(template.clone()),
         (Value::Object(_), _) => Err(invalid_template("'template' and 'templateLink' must not be given both")),
         _ => Err(ApiError::bad_request("InvalidTemplate", format!("Deployment template validation failed: '{missing}'."))),
     }
+}
+
+/// The template of a template spec's version; of one that it links to, when its path follows `#`.
+pub fn template_spec<'a>(world: &World, link: &'a str) -> Result<Value, &'a str> {
+    let (id, path) = link.split_once('#').unwrap_or((link, ""));
+    let version = world.store.get(id).ok_or(id)?;
+    let plain = |path: &str| path.replace('\\', "/").trim_start_matches("./").to_ascii_lowercase();
+    let found = if path.is_empty() {
+        version.property("mainTemplate")
+    } else {
+        let mut linked = version.property("linkedTemplates").as_array().into_iter().flatten();
+        let found = linked.find(|linked| linked["path"].as_str().is_some_and(|known| plain(known) == plain(path)));
+        found.map_or(&Value::Null, |found| &found["template"])
+    };
+    if found.is_object() { Ok(found.clone()) } else { Err(link) }
 }
 
 /// A file that has been downloaded.
@@ -320,7 +344,7 @@ fn context(world: &World, id: &Id, body: &Value) -> Result<Context, ApiError> {
         deployment_name: id.name().to_owned(),
         location,
         mode: body["properties"]["mode"].as_str().and_then(Mode::of).unwrap_or_default(),
-        template_link: body["properties"]["templateLink"]["uri"].as_str().map(str::to_owned),
+        template_link: ["uri", "id"].iter().find_map(|key| body["properties"]["templateLink"][*key].as_str()).map(str::to_owned),
         environment: template::public_cloud(),
         now: world.clock.now(),
     })

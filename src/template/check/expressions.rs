@@ -37,6 +37,10 @@ pub(super) fn check(template: &Template, checked: &mut Checked) {
         walk.function = Some(&function.parameters);
         walk.value(&function.output, &Trail::Start(&path));
     }
+    // What was put in place of a link has used the names that the link did.
+    for link in template.document.links_below(&template.base) {
+        walk.value(link, &Trail::Start(&template.base));
+    }
     let used = walk.used;
     unused(template, &used, checked);
 }

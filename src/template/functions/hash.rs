@@ -27,6 +27,11 @@ fn joined(given: &Arguments<'_>) -> Result<String, String> {
     Ok(texts.join("-"))
 }
 
+/// A number of 64 bits that stands for a template's content. Azure's own, which is another one, is not published.
+pub fn template_hash(template: &Value) -> String {
+    murmur(template.to_string().as_bytes()).to_string()
+}
+
 pub(super) fn unique_string(given: &Arguments<'_>) -> Result<Value, String> {
     let mut hash = murmur(joined(given)?.as_bytes());
     let mut text = String::with_capacity(13);

@@ -39,10 +39,12 @@ pub(super) fn deployment<'f>(frame: &Frame<'f>, _call: &Call) -> Evaluated<'f> {
     frame.charge(weight(&scope.template.value))?;
     let mut properties = Map::new();
     if let Some(uri) = &context.template_link {
-        properties.insert("templateLink".to_owned(), json!({"uri": uri}));
+        // A template spec has an id in its place.
+        let key = if uri.starts_with('/') { "id" } else { "uri" };
+        properties.insert("templateLink".to_owned(), json!({key: uri.split('#').next()}));
     }
     properties.insert("template".to_owned(), scope.template.value.clone());
-    properties.insert("templateHash".to_owned(), scope.template.hash().into());
+    properties.insert("templateHash".to_owned(), super::template_hash(&scope.template.value).into());
     properties.insert("parameters".to_owned(), Value::Object(given_parameters(frame)?));
     properties.insert("mode".to_owned(), context.mode.name().into());
     properties.insert("provisioningState".to_owned(), "Accepted".into());
