@@ -106,6 +106,13 @@ impl Index {
         if let Some(found) = self.groups.get(&key) {
             return Some(found);
         }
+        // `name[1]` is one turn of a loop.
+        if let Some((name, turn)) = key.strip_suffix(']').and_then(|key| key.split_once('['))
+            && self.looped.contains(name)
+        {
+            let found = turn.parse::<usize>().ok().and_then(|turn| self.groups.get(name)?.get(turn));
+            return found.map(std::slice::from_ref);
+        }
         if let Some(at) = self.ids.get(&key) {
             return Some(std::slice::from_ref(at));
         }

@@ -391,17 +391,18 @@ fn symbolic_names_are_checked_where_they_are_used() {
     let right = template(
         site(
             json!({"a": "[reference('store').primaryEndpoints.blob]", "b": "[reference('vault').vaultUri]", "c": "[resourceInfo('many[1]').id]"}),
-            json!(["store", "many", "loop", "vault"]),
+            json!(["store", "many", "loop", "[format('many[{0}]', 0)]", "vault"]),
         ),
         json!({"all": {"type": "array", "value": "[map(references('many'), lambda('one', lambdaVariables('one').primaryEndpoints))]"}}),
     );
     let checked = check(&right, None);
     assert_eq!((short(&checked.errors), short(&checked.warnings)), (Vec::new(), Vec::new()));
     let wrong = template(
-        site(json!({"a": "[reference('stor').x]", "b": "[listKeys('vualt', '2022-07-01')]"}), json!(["stre", "site"])),
+        site(json!({"a": "[reference('stor').x]", "b": "[resourceInfo('many[2]').id]"}), json!(["stre", "store"])),
         json!({"all": {"type": "array", "value": "[references('mani')]"}}),
     );
     let errors = short(&check(&wrong, None).errors);
+    assert!(errors.iter().any(|error| error.contains("site.properties.b") && error.contains("'many[2]'")), "{errors:#?}");
     for (path, hint) in [("site.properties.a", "'store'"), ("dependsOn[0]", "'store'"), ("outputs.all.value", "'many'")] {
         assert!(errors.iter().any(|error| error.contains(path) && error.contains(&format!("did you mean {hint}"))), "{path}: {errors:#?}");
     }
