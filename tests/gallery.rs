@@ -4,6 +4,7 @@ mod bad_input;
 mod definition;
 mod emulator;
 mod judge;
+mod packaged;
 mod retire;
 mod version;
 

@@ -154,6 +154,9 @@ async fn settings_of_regions_and_keys_are_checked_before_anything_is_sent() {
         let start = format!("input '{input}' is '");
         assert!(failed.errors().iter().any(|error| error.starts_with(&start) && error.contains(expected)), "{input} {value}\n{failed}");
     }
+    let both =
+        publish(&harness, "generalized", &compute("images/image")).input("TargetRegions", "eastus=0").input("UefiKeys", "db=none.cer");
+    assert_eq!(both.run().await.errors().len(), 2);
     assert!(harness.journal().await.is_empty());
     let failed = publish(&harness, "generalized", &compute("images/image")).input("ExcludedRegions", "eastus").run().await;
     assert!(failed.errors()[0].contains("'eastus': the version does not go to this region; its regions are westeurope"), "{failed}");

@@ -54,7 +54,8 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<Publication> {
     let version =
         problems.take(VersionRequest::parse(agent.input("Version").as_deref()).map_err(|error| gallery::wrong("Version", &error)));
     let source = source::read(agent, problems);
-    let publishing = publishing(agent, problems).and_then(|publishing| with_keys(agent, problems, publishing));
+    let publishing = publishing(agent, problems);
+    let publishing = with_keys(agent, problems, publishing);
     let wait_for = wait_for(agent, problems);
     Some(Publication {
         version: version?,
@@ -67,7 +68,7 @@ pub fn read(agent: &Agent, problems: &mut Problems) -> Option<Publication> {
 }
 
 /// Adds keys for Secure Boot. Files of certificates are found from the working directory.
-fn with_keys(agent: &Agent, problems: &mut Problems, publishing: Publishing) -> Option<Publishing> {
+fn with_keys(agent: &Agent, problems: &mut Problems, publishing: Option<Publishing>) -> Option<Publishing> {
     let folder = agent.pipeline_variable("System.DefaultWorkingDirectory");
     let host = agent.host();
     let read = |path: &str| {
@@ -81,7 +82,7 @@ fn with_keys(agent: &Agent, problems: &mut Problems, publishing: Publishing) -> 
         "" => format!("input '{input}' is required: {}", wrong.problem),
         _ => gallery::wrong(input, &wrong),
     }))?;
-    Some(Publishing { uefi, ..publishing })
+    Some(Publishing { uefi, ..publishing? })
 }
 
 /// Publishes.
