@@ -76,11 +76,21 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Where Azurite is installed ([`find_azurite`]): storage accounts then hold blobs.
     pub azurite: Option<PathBuf>,
+    /// Further host names in the certificate, for clients that reach it by them, such as through a proxy.
+    pub names: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: None, speed: 60.0, ca_file: None, state: None, azurite: None }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            seed: None,
+            speed: 60.0,
+            ca_file: None,
+            state: None,
+            azurite: None,
+            names: Vec::new(),
+        }
     }
 }
 
@@ -190,7 +200,7 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     let failed = |source| Error::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let tls = tls::make(address.ip(), kept.as_ref().map(|kept| &kept.authority))?;
+    let tls = tls::make(address.ip(), &options.names, kept.as_ref().map(|kept| &kept.authority))?;
     let (ca_file, authority) = write_authority(options.ca_file, &tls.authority.certificate)?;
     let base = format!("https://{}/", SocketAddr::new(reachable(address.ip()), address.port()));
     // What was kept counts; a seed is for the first start only.
@@ -199,6 +209,7 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
         None => (seed.identity_provider, seed.identities.clone(), seed.page_size),
     };
     let identity = Identity::new(&base, provider, identities.clone(), kept.as_ref().map(|kept| &kept.secrets))?;
+    let identity = identity.named(options.names.clone());
     let meta = Meta::new(tls.authority.clone(), identity.secrets(), identities, provider, page_size);
     let front = match &options.azurite {
         Some(azurite) => Some(start_blobs(azurite, address.ip(), &ca_file).await?),

@@ -1,9 +1,14 @@
 //! Every way to sign in and every network, on both hosts: the same step runs natively and as the packaged task under each Node of the agent.
 
+mod addresses;
+mod client_certificates;
+mod clouds;
 mod command_line;
 mod networks;
 mod proxy;
 mod schemes;
+
+pub use schemes::{APPLICATION, by_certificate, certificate};
 
 use dtl::cli::{
     environment::{Environment, connection_id},

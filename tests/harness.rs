@@ -89,8 +89,7 @@ impl Harness {
 
     /// An emulator with other options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options =
-            Options { listen: ([127, 0, 0, 1], 0).into(), seed: None, speed: SPEED, ca_file: None, state: None, azurite: None };
+        let mut options = Options { speed: SPEED, ..Options::default() };
         change(&mut options);
         let emulator = emulator::start(options).await.expect("the emulator starts");
         let judge = Judge::of(&emulator);
@@ -147,6 +146,7 @@ impl Harness {
                 ("LabId".to_owned(), self.lab().to_owned()),
             ]),
             scheme: Scheme::Secret,
+            set: Vec::new(),
             variables: system_variables(&self.target, &self.folders()),
             environment: Environment::new(),
             canceller: Canceller::new(),
@@ -313,6 +313,8 @@ pub struct Step<'a> {
     task: String,
     inputs: BTreeMap<String, String>,
     scheme: Scheme,
+    /// The variables that the test has set itself.
+    set: Vec<(String, String)>,
     variables: Variables,
     environment: Environment,
     canceller: Canceller,
@@ -344,6 +346,8 @@ impl Step<'_> {
     /// Sets a pipeline variable.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.set.push((name.to_owned(), value.clone()));
         self.variables.set(name, value);
         self
     }
@@ -383,6 +387,28 @@ impl Step<'_> {
         environment.extend(self.inputs.iter().map(|(name, value)| (input_name(name), value.trim().to_owned())));
         environment.extend(self.environment.clone());
         environment
+    }
+
+    /// The task's name.
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// The arguments by which `dtl` runs the same on the harness's emulator. Of the environment it takes secret variables alone.
+    pub fn command_line(&self) -> Vec<String> {
+        let ready = serde_json::to_string(self.harness.ready()).expect("the ready line");
+        let mut arguments = vec!["task".to_owned(), self.task.clone(), "--on".to_owned(), self.harness.file("ready.json", &ready)];
+        if matches!(self.scheme, Scheme::Federation) {
+            arguments.extend(["--sign-in".to_owned(), "federation".to_owned()]);
+        }
+        let inputs =
+            self.inputs.iter().filter(|(name, _)| *name != "ConnectedServiceName").map(|(name, value)| ("--input", name.as_str(), value));
+        let variables = self.set.iter().map(|(name, value)| ("--var", name.as_str(), value));
+        let secrets = self.environment.iter().filter_map(|(name, value)| Some(("--secret", name.strip_prefix("SECRET_")?, value)));
+        for (option, name, value) in inputs.chain(variables).chain(secrets) {
+            arguments.extend([option.to_owned(), format!("{name}={value}")]);
+        }
+        arguments
     }
 
     /// Runs the task natively, in this process.

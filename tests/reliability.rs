@@ -2,7 +2,10 @@
 
 mod cancel;
 mod chaos;
-mod fast_host;
+mod endings;
+pub mod fast_host;
 mod foreign_text;
+mod hosts;
 mod retry;
 mod secrets;
+mod stories;

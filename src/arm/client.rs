@@ -14,12 +14,13 @@ use futures::{
     future::{Either, select},
     pin_mut,
 };
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
     Cloud, Error, Operation, Outside, Progress, Request, Response, Wait,
     budget::Budgets,
-    credential::UserAgent,
+    credential::{SecretRegistrar, UserAgent},
     error,
     operation::{Stage, Step, interval},
     retry::{self, Failure, Limits},
@@ -39,6 +40,7 @@ pub struct Client {
     limits: Limits,
     heeds_cancel: bool,
     budgets: Arc<Budgets>,
+    register: SecretRegistrar,
 }
 
 /// How long the answer to a request that changes something is still awaited once the agent has asked to stop: without it, nobody would
@@ -66,6 +68,28 @@ impl Client {
             limits: Limits::default(),
             heeds_cancel: true,
             budgets: Arc::default(),
+            register: Arc::new(|_| {}),
+        }
+    }
+
+    /// The same client, which tells of the secrets that the service hands out: keys, and addresses that sign for themselves.
+    #[must_use]
+    pub fn registering(self, register: SecretRegistrar) -> Self {
+        Self { register, ..self }
+    }
+
+    /// Tells of a secret that the service has handed out, before anything else is done with it.
+    pub fn register_secret(&self, value: &str) {
+        (self.register)(value);
+    }
+
+    /// Tells of an address that signs for itself: of its whole query, and of the signature alone as it stands there and decoded.
+    pub fn register_signed(&self, address: &str) {
+        let Some((_, query)) = address.split_once('?') else { return };
+        self.register_secret(query);
+        for signature in query.split('&').filter_map(|parameter| parameter.strip_prefix("sig=")) {
+            self.register_secret(signature);
+            self.register_secret(&percent_decode_str(signature).decode_utf8_lossy());
         }
     }
 
@@ -318,7 +342,8 @@ impl Client {
         let url = request.url(&self.resource_manager)?;
         let looked_at = Some(request).filter(|_| looks && matches!(request.method, Method::Put | Method::Post | Method::Patch));
         let sent = Sent { url: &url, method: request.method, payload: Content::of(request), describe: &request.describe(), looked_at };
-        let (delivered, uncertain) = self.attempt(&sent, self.limits).await?;
+        let limits = Limits { of_new: self.limits.of_new || request.about_new, ..self.limits };
+        let (delivered, uncertain) = self.attempt(&sent, limits).await?;
         // The try before has deleted it.
         let was_deleted = |response: &Response| uncertain && matches!(response.status, 204 | 404) && request.method == Method::Delete;
         Ok(match delivered {
@@ -341,7 +366,7 @@ impl Client {
     async fn attempt(&self, sent: &Sent<'_>, limits: Limits) -> Result<(Delivered, bool), Error> {
         let begun = self.host.elapsed();
         let mut uncertain = false;
-        let mut refused = false;
+        let mut refused = 0;
         for attempt in 1.. {
             let mut turn = self.budgets.turn(sent.method, sent.url);
             while let Some(Err(wait)) = turn.as_mut().map(|turn| turn.take(self.host.elapsed())) {
@@ -352,17 +377,19 @@ impl Client {
                 let quiet = retry::retry_after(&response.headers, self.host.now());
                 turn.answered(response.status, &response.headers, quiet, self.host.elapsed());
             }
-            if !refused && matches!(&outcome, Ok(response) if response.status == 401) {
-                // The token was refused, perhaps before its time. The next try gets another.
-                refused = true;
-                continue;
-            }
             let mut headers = Vec::new();
             let failure = match &outcome {
                 Ok(response) if response.is_success() => None,
                 Ok(response) => Some(Failure::Answer { status: response.status, headers: &response.headers, code: response.error_code() }),
                 Err(error) => error::pipeline_failure(error, &mut headers),
             };
+            refused += u32::from(matches!(&outcome, Ok(response) if response.status == 401));
+            if failure.is_some_and(|failure| retry::tries_another_token(failure, refused)) {
+                continue;
+            }
+            // Linked to what is new, only the roles on that are.
+            let links_new = sent.looked_at.is_some_and(|request| request.links_new) && failure.is_some_and(retry::is_about_link);
+            let limits = Limits { of_new: limits.of_new || links_new, ..limits };
             let elapsed = self.host.elapsed().saturating_sub(begun);
             let delay = failure.and_then(|failure| retry::next_delay(failure, attempt, elapsed, self.host.now(), limits));
             let may_be_done = failure.is_some_and(retry::is_uncertain);

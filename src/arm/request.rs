@@ -26,6 +26,10 @@ pub struct Request {
     pub body: Option<Value>,
     /// Whether the caller knows that a PUT makes something that was not there: then what is found after a lost answer is its own.
     pub makes_new: bool,
+    /// Whether it is about what the run itself has just made: then caches and roles may be behind for a while.
+    pub about_new: bool,
+    /// Whether it links to what the run itself has just made: then roles on that may be behind for a while.
+    pub links_new: bool,
 }
 
 impl Request {
@@ -73,6 +77,20 @@ impl Request {
         self
     }
 
+    /// Says that it is about what the run itself has just made.
+    #[must_use]
+    pub fn about_new(mut self) -> Self {
+        self.about_new = true;
+        self
+    }
+
+    /// Says that it links to what the run itself has just made.
+    #[must_use]
+    pub fn linking_new(mut self) -> Self {
+        self.links_new = true;
+        self
+    }
+
     /// The request in a few words, for messages: `PUT /subscriptions/…`.
     pub fn describe(&self) -> String {
         format!("{} {}", self.method.as_ref(), self.path)
@@ -89,7 +107,7 @@ impl Request {
     }
 
     fn new(method: Method, path: impl Into<String>, api_version: ApiVersion, body: Option<Value>) -> Self {
-        Self { method, path: path.into(), api_version, query: Vec::new(), body, makes_new: false }
+        Self { method, path: path.into(), api_version, query: Vec::new(), body, makes_new: false, about_new: false, links_new: false }
     }
 }
 

@@ -36,6 +36,10 @@ pub enum Patience {
     WhileBusy,
     /// So long after the run itself has made what is asked for; at other times not at all.
     AfterCreation(Duration),
+    /// So many tries, each with another token.
+    OtherTokens(u32),
+    /// Not by the client: the operation has ended. The image factory makes the thing anew.
+    Anew,
     /// Not at all.
     Never,
 }
@@ -47,7 +51,7 @@ pub struct Rule {
     pub name: &'static str,
     /// Whether it is about connections rather than answers.
     pub connection: Option<Connection>,
-    /// The HTTP statuses; empty for connections, and for every status where the row is the last.
+    /// The HTTP statuses; empty for connections, and for every status where the row is the last. 200 is an operation that ended as failed.
     pub statuses: &'static [u16],
     /// Azure's error codes; empty means any.
     pub codes: &'static [&'static str],
@@ -72,6 +76,9 @@ pub enum Connection {
 pub const VISIBLE_AFTER: Duration = Duration::from_mins(1);
 /// How long a role that came with something new may take until it counts.
 pub const ALLOWED_AFTER: Duration = Duration::from_mins(2);
+
+/// The code of a missing role on what a request links to.
+const LINK: &str = "LinkedAuthorizationFailed";
 
 /// The table. The first row that fits counts.
 pub const TABLE: &[Rule] = &[
@@ -156,10 +163,40 @@ pub const TABLE: &[Rule] = &[
         name: "not yet allowed",
         connection: None,
         statuses: &[403],
-        codes: &["AuthorizationFailed", "LinkedAuthorizationFailed"],
+        codes: &["AuthorizationFailed", LINK],
         patience: Patience::AfterCreation(ALLOWED_AFTER),
         uncertain: false,
         why: "roles on something new take time until they count; elsewhere the role is missing, and the hint says which",
+    },
+    Rule {
+        name: "token refused",
+        connection: None,
+        statuses: &[401],
+        codes: &[],
+        patience: Patience::OtherTokens(3),
+        uncertain: false,
+        why: "a token may be withdrawn before its time; several refused ones in a row mean that the identity itself is",
+    },
+    Rule {
+        name: "failed by itself",
+        connection: None,
+        statuses: &[200],
+        codes: &[
+            "InternalExecutionError",
+            "InternalOperationError",
+            "InternalServerError",
+            "InternalError",
+            "NetworkingInternalOperationError",
+            "OSProvisioningTimedOut",
+            "OperationPreempted",
+            "RetryableError",
+            "RetryableErrorDueToAnotherOperation",
+            "ServerTimeout",
+            "StorageTimeout",
+        ],
+        patience: Patience::Anew,
+        uncertain: false,
+        why: "Azure's own machinery failed, not what was asked for",
     },
     Rule {
         name: "refused",
@@ -201,6 +238,22 @@ pub fn is_busy(error: &super::Error) -> bool {
     error.status() == Some(409) && busy.flat_map(|rule| rule.codes).any(|code| error.has_code(code))
 }
 
+/// Whether an operation ended by a failure of Azure's own, so that the same may succeed when it is done anew.
+pub fn failed_by_itself(error: &super::Error) -> bool {
+    let rows = TABLE.iter().filter(|rule| rule.patience == Patience::Anew);
+    error.status() == Some(200) && rows.flat_map(|rule| rule.codes).any(|code| error.has_code(code))
+}
+
+/// Whether a role is missing on what the request links to, and not on what it is about.
+pub fn is_about_link(failure: Failure<'_>) -> bool {
+    matches!(failure, Failure::Answer { status: 403, code: Some(code), .. } if code.eq_ignore_ascii_case(LINK))
+}
+
+/// Whether another token may be tried after this many have been refused.
+pub fn tries_another_token(failure: Failure<'_>, refused: u32) -> bool {
+    matches!(rule(failure).patience, Patience::OtherTokens(tries) if refused < tries)
+}
+
 /// How long to keep trying.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -226,7 +279,7 @@ pub fn next_delay(failure: Failure<'_>, attempt: u32, elapsed: Duration, now: Of
     let (attempts, total) = match rule(failure).patience {
         Patience::Limits | Patience::UntilFree => (limits.attempts, limits.total),
         Patience::AfterCreation(time) if limits.of_new => (u32::MAX, time.min(limits.total)),
-        Patience::AfterCreation(_) | Patience::WhileBusy | Patience::Never => return None,
+        Patience::AfterCreation(_) | Patience::WhileBusy | Patience::OtherTokens(_) | Patience::Anew | Patience::Never => return None,
     };
     let asked = match failure {
         Failure::Answer { headers, .. } => retry_after(headers, now),
@@ -363,6 +416,8 @@ mod tests {
             (answer(429, None), "throttled", false),
             (answer(409, Some("deploymentactive")), "busy", false),
             (answer(409, Some("ScopeLocked")), "conflict", false),
+            (answer(401, None), "token refused", false),
+            (answer(200, Some("InternalExecutionError")), "failed by itself", false),
             (answer(418, None), "refused", false),
         ] {
             assert_eq!((rule(failure).name, is_uncertain(failure)), (name, uncertain));

@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Give storage accounts blobs: starts Azurite, which `npm ci` installs
     #[arg(long)]
     blobs: bool,
+    /// A further host name in the certificate, for clients that reach the emulator by it; may be repeated
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
 }
 
 /// Runs the command.
@@ -49,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Exit {
         ca_file: arguments.ca_file,
         state: arguments.state,
         azurite,
+        names: arguments.names,
     };
     // Listened for before anyone can know that the emulator is there.
     let interrupted = interrupted();

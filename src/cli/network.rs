@@ -2,6 +2,8 @@
 //!
 //! What the agent is configured with (`AGENT_…`) comes before what the machine's variables say, as under Node (`node/network.js`).
 
+mod client_certificate;
+
 use std::{
     fs, io,
     net::IpAddr,
@@ -17,6 +19,8 @@ use azure_core::{
 };
 use percent_encoding::percent_decode_str;
 use regex::{Regex, RegexBuilder};
+
+use client_certificate::ClientCertificate;
 
 /// The longest time to reach a service of the machine itself, which most machines do not have.
 const NEAR_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,8 +57,8 @@ pub enum Trust {
 pub struct Network {
     /// Further certificate authorities, PEM.
     pub authorities: Vec<PathBuf>,
-    /// The certificate that is shown to a server or proxy that asks for one, and its key: PEM, in one file or two.
-    pub client_certificate: Vec<PathBuf>,
+    /// The certificate that is shown to a server or proxy that asks for one.
+    pub client_certificate: Option<ClientCertificate>,
     /// The proxy.
     pub proxy: Option<Proxy>,
 }
@@ -111,7 +115,7 @@ impl Network {
             variable("SSL_CERT_DIR").map(|folders| std::env::split_paths(&folders).flat_map(|path| certificates_in(&path)).collect());
         Ok(Self {
             authorities: files.chain(folders.unwrap_or_else(Vec::new)).collect(),
-            client_certificate: client_certificate(&variable)?,
+            client_certificate: ClientCertificate::from_variables(&variable),
             proxy: Proxy::from_variables(&variable)?,
         })
     }
@@ -123,17 +127,6 @@ fn certificates_in(folder: &Path) -> Vec<PathBuf> {
     files.retain(|file| fs::read(file).is_ok_and(|bytes| bytes.windows(11).any(|window| window == b"-----BEGIN ")));
     files.sort();
     files
-}
-
-fn client_certificate(variable: &impl Fn(&str) -> Option<String>) -> Result<Vec<PathBuf>, TransportError> {
-    let Some(certificate) = variable("AGENT_CLIENTCERT") else { return Ok(Vec::new()) };
-    let files: Vec<_> = variable("AGENT_CLIENTCERTKEY").into_iter().chain([certificate]).map(PathBuf::from).collect();
-    let is_encrypted = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|pem| pem.contains("ENCRYPTED"));
-    if files.iter().any(is_encrypted) {
-        let problem = "names a key that is encrypted, which the native host cannot read: give it a key without a password, or run the task under Node (--engine node)";
-        return Err(TransportError::Variable { variable: "AGENT_CLIENTCERTKEY", problem: problem.to_owned() });
-    }
-    Ok(files)
 }
 
 impl Proxy {
@@ -220,13 +213,22 @@ impl Transport {
 
     /// The same with other time-outs.
     pub fn with_patience(trust: &Trust, patience: Patience) -> Result<Self, TransportError> {
+        Self::built(trust, patience, |builder| builder)
+    }
+
+    /// The same with what else a caller wants of the client below, such as names resolved in another way.
+    pub fn built(
+        trust: &Trust,
+        patience: Patience,
+        finish: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, TransportError> {
         let builder =
             plain(patience.read).connect_timeout(patience.connect).https_only(true).tls_version_min(reqwest::tls::Version::TLS_1_2);
         let builder = match trust {
             Trust::Only { authority } => builder.no_proxy().tls_certs_only(authorities(authority)?),
             Trust::Machine(network) => connected(builder, network)?,
         };
-        Ok(Self { client: builder.build()?, near: false })
+        Ok(Self { client: finish(builder).build()?, near: false })
     }
 
     /// A transport for the services of the machine itself: http, past any proxy, and to nowhere else.
@@ -252,9 +254,8 @@ fn connected(mut builder: reqwest::ClientBuilder, network: &Network) -> Result<r
         let certificates = network.authorities.iter().map(|path| authorities(path)).collect::<Result<Vec<_>, _>>()?;
         builder = builder.tls_certs_merge(certificates.concat());
     }
-    if !network.client_certificate.is_empty() {
-        let parts = network.client_certificate.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-        builder = builder.identity(reqwest::Identity::from_pem(&parts.join(&b'\n'))?);
+    if let Some(certificate) = &network.client_certificate {
+        builder = builder.identity(certificate.identity()?);
     }
     // What reqwest would read of the environment itself is read here already.
     builder = builder.no_proxy();

@@ -198,7 +198,7 @@ async fn find_target(arguments: &PlaceArguments) -> Result<(Target, Option<Emula
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let azurite = arguments.blobs.then(emulator::find_azurite).transpose().map_err(|error| fail(&error))?;
             let options =
-                emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, ca_file: None, state: None, azurite };
+                emulator::Options { listen, seed: arguments.seed.clone(), speed: arguments.speed, azurite, ..emulator::Options::default() };
             let emulator = emulator::start(options).await.map_err(|error| fail(&error))?;
             Ok((Target::emulator(emulator.ready()).map_err(wrong)?, Some(emulator)))
         }

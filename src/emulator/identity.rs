@@ -188,6 +188,8 @@ pub struct Identity {
     pub client_secret: String,
     /// The emulator's URL, with a trailing slash.
     base: String,
+    /// Further names of its resource manager: tokens for them are its own too.
+    names: Vec<String>,
     provider: Provider,
     applications: HashMap<String, Application>,
     verified: RwLock<HashMap<String, (Caller, i64)>>,
@@ -204,6 +206,12 @@ struct AccessClaims {
 }
 
 impl Identity {
+    /// The same for a resource manager that goes by further names.
+    #[must_use]
+    pub fn named(self, names: Vec<String>) -> Self {
+        Self { names, ..self }
+    }
+
     /// A tenant with the built-in application and those of the seed.
     pub fn new(base: &str, provider: Provider, seeded: Vec<Application>, kept: Option<&Secrets>) -> Result<Self, Error> {
         let fresh = || format!("{}~{}", Uuid::new_v4().simple(), &Uuid::new_v4().simple().to_string()[..8]);
@@ -228,6 +236,7 @@ impl Identity {
             system_access_token,
             client_secret,
             base: base.into(),
+            names: Vec::new(),
             provider,
             applications: applications.map(|application| (application.client_id.to_ascii_lowercase(), application)).collect(),
             verified: RwLock::default(),
@@ -391,7 +400,10 @@ impl Identity {
         let audience = audience.trim_end_matches('/');
         let port = self.base.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
         matches!(audience, "https://management.azure.com" | "https://management.core.windows.net")
-            || (audience.starts_with("https://") && audience.ends_with(&format!(":{port}")))
+            || audience.strip_prefix("https://").is_some_and(|rest| {
+                let host = rest.split('/').next().unwrap_or_default();
+                rest.ends_with(&format!(":{port}")) || self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+            })
     }
 
     fn challenge(&self, code: &str, message: &str) -> ApiError {

@@ -33,9 +33,9 @@ pub struct Authority {
 /// For how long a kept authority is taken: its certificate is good for 365 days.
 const TAKEN: Duration = Duration::days(300);
 
-/// Makes an authority, or takes the one of an earlier process, and a certificate for 127.0.0.1, `::1`, localhost and the address listened
-/// on.
-pub fn make(address: IpAddr, kept: Option<&Authority>) -> Result<Tls, Error> {
+/// Makes an authority, or takes the one of an earlier process, and a certificate for 127.0.0.1, `::1`, localhost, the address listened on
+/// and further names.
+pub fn make(address: IpAddr, names: &[String], kept: Option<&Authority>) -> Result<Tls, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Certificate(error.to_string());
     let now = OffsetDateTime::now_utc();
     let kept = kept.filter(|kept| now - kept.made_at < TAKEN);
@@ -50,7 +50,7 @@ pub fn make(address: IpAddr, kept: Option<&Authority>) -> Result<Tls, Error> {
 
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
     let issuer = Issuer::new(authority, authority_key);
-    let leaf = leaf_parameters(address)?.signed_by(&key, &issuer).map_err(|error| failed(&error))?;
+    let leaf = leaf_parameters(address, names)?.signed_by(&key, &issuer).map_err(|error| failed(&error))?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     // The provider is named, not the process's default, so that several emulators and clients live in one process.
     let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -72,15 +72,17 @@ fn base_parameters(name: &str) -> CertificateParams {
     parameters
 }
 
-fn leaf_parameters(address: IpAddr) -> Result<CertificateParams, Error> {
+fn leaf_parameters(address: IpAddr, names: &[String]) -> Result<CertificateParams, Error> {
     let mut parameters = base_parameters("dtl emulator");
     let mut addresses = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
     if !address.is_unspecified() && !addresses.contains(&address) {
         addresses.push(address);
     }
     parameters.subject_alt_names = addresses.into_iter().map(SanType::IpAddress).collect();
-    let localhost = "localhost".try_into().map_err(|error: rcgen::Error| Error::Certificate(error.to_string()))?;
-    parameters.subject_alt_names.push(SanType::DnsName(localhost));
+    for name in std::iter::once("localhost").chain(names.iter().map(String::as_str)) {
+        let name = name.try_into().map_err(|error: rcgen::Error| Error::Certificate(error.to_string()))?;
+        parameters.subject_alt_names.push(SanType::DnsName(name));
+    }
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;

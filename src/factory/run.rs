@@ -2,6 +2,7 @@
 //!
 //! One semaphore caps everything that goes on in Azure. What fails is told and left behind; the rest goes on.
 
+mod again;
 mod build;
 mod capture;
 mod distribute;
@@ -11,7 +12,7 @@ mod offer;
 mod remove;
 mod vhd;
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use async_lock::{Mutex, Semaphore};
 use azure_core::credentials::Secret;
@@ -369,6 +370,7 @@ impl<'a> Factory<'a> {
             status: Status::Succeeded,
             error: None,
         };
+        let mut attempts = self.attempts(format!("golden image '{path}'"));
         let outcome = match (build, capture, done) {
             (_, _, Some(done)) => {
                 result.status = Status::Skipped;
@@ -377,8 +379,21 @@ impl<'a> Factory<'a> {
                     None => self.await_captured(done, inventory).await.map(Some),
                 }
             }
-            (_, Some(capture), _) => self.build_and_capture(plan, inventory, build.is_some(), capture).await.map(Some),
-            (Some(build), None, _) => self.build(plan, path, &build.vm).await.map(|()| None),
+            (_, Some(capture), _) if scope == Scope::Run => loop {
+                let builds = build.is_some() || attempts.number > 1;
+                let made = self.build_and_capture(plan, inventory, builds, attempts.number, capture).await;
+                if let ControlFlow::Break(ended) = attempts.settle(made) {
+                    break ended.map(Some);
+                }
+            },
+            // What a capture has used up is built by the stage before.
+            (_, Some(capture), _) => self.build_and_capture(plan, inventory, false, 1, capture).await.map(Some),
+            (Some(build), None, _) => loop {
+                let built = self.build(plan, path, &build.vm, attempts.number).await;
+                if let ControlFlow::Break(ended) = attempts.settle(built) {
+                    break ended.map(|()| None);
+                }
+            },
             (None, None, _) => return Ok(Source::existing(plan, inventory, path)),
         };
         let answer = match outcome {
@@ -399,10 +414,17 @@ impl<'a> Factory<'a> {
         answer
     }
 
-    async fn build_and_capture(&self, plan: &Plan, inventory: &Inventory, builds: bool, capture: &Capture) -> Result<Source, Failure> {
+    async fn build_and_capture(
+        &self,
+        plan: &Plan,
+        inventory: &Inventory,
+        builds: bool,
+        attempt: u32,
+        capture: &Capture,
+    ) -> Result<Source, Failure> {
         let path = &capture.image_path;
         if builds {
-            self.build(plan, path, &capture.vm).await?;
+            self.build(plan, path, &capture.vm, attempt).await?;
         } else {
             self.take_over(self.golden_image(path)?, &capture.vm).await?;
             self.finish_vm(path, &capture.vm).await?;

@@ -124,6 +124,9 @@ async fn open(client: &Client, lab: &ResourceId) -> Result<Account, Error> {
         .map_err(|error: crate::arm::IdError| unusable(error.to_string()))?;
     let found = client.send(account::get(&id)).await?.body;
     let keys = client.send(account::list_keys(&id)).await?.body;
+    for key in keys["keys"].as_array().into_iter().flatten().filter_map(|key| key["value"].as_str()) {
+        client.register_secret(key);
+    }
     Account::read(&found, &keys).map_err(|missing| unusable(format!("storage account '{}' does not show {missing}", id.name())))
 }
 

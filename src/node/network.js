@@ -23,12 +23,24 @@ function permanent(message) {
 // Node reads the trusted certificates when the first context is made, which takes as long as compiling the engine. Made early, it is done
 // while other threads compile.
 function secureContext() {
-  const context = tls.createSecureContext({ minVersion: 'TLSv1.2', ...clientCertificate() });
+  const context = shown({ minVersion: 'TLSv1.2', ...clientCertificate() });
   for (const [name, file] of authorityFiles()) {
     // Adds to the authorities that are there; the option `ca` would replace them.
     context.context.addCACert(read(name, file));
   }
   return context;
+}
+
+// The context with the certificate that is shown. What Node says of one that cannot be opened names no variable.
+function shown(options) {
+  try {
+    return tls.createSecureContext(options);
+  } catch (error) {
+    if (!options.pfx && !options.key) throw error;
+    const name = options.pfx ? 'AGENT_CLIENTCERTARCHIVE' : variable('AGENT_CLIENTCERTKEY') ? 'AGENT_CLIENTCERTKEY' : 'AGENT_CLIENTCERT';
+    const what = options.pfx ? 'an archive' : 'a key';
+    throw permanent(`${name} names ${what} that AGENT_CLIENTCERTPASSWORD does not open, or that cannot be used (${error.message})`);
+  }
 }
 
 function authorityFiles() {

@@ -7,7 +7,11 @@ const SECRET = '##vso[task.setsecret]';
 // The engine takes this variable out of the environment, so it is read first.
 const correlation = process.env.COMMAND_CORRELATION_ID;
 
+// How long the task may say nothing. A reader that has gone away is noticed only by writing.
+const QUIET_MS = 10_000;
+
 let broken = false;
+let said = performance.now();
 let outcome;
 let whenBroken = () => {};
 const secrets = [];
@@ -29,11 +33,23 @@ function print(line) {
     secrets.push(line.slice(SECRET.length).replace(/%0D/g, '\r').replace(/%0A/g, '\n').replace(/%AZP25/g, '%'));
   }
   if (!broken) {
+    said = performance.now();
     process.stdout.write(`${line}\n`);
+  } else if (line.startsWith(COMPLETE)) {
+    process.stderr.write(`${outcome}: ${message(line)}\n`);
   } else if (/^##vso\[task\.logissue [^\]]*\]/.test(line)) {
-    process.stderr.write(`${line.slice(line.indexOf(']') + 1)}\n`);
+    process.stderr.write(`${message(line)}\n`);
   }
 }
+
+function message(line) {
+  return line.slice(line.indexOf(']') + 1);
+}
+
+// A debug message, which the log shows only where it is asked for.
+setInterval(() => {
+  if (performance.now() - said > QUIET_MS) print('##vso[task.debug]still at work');
+}, QUIET_MS / 4).unref();
 
 // Calls `act` once nobody takes the output any more.
 function onBroken(act) {

@@ -69,11 +69,14 @@ pub async fn run(desk: Desk<'_>) -> Result<Done, Error> {
     if existing.is_none() {
         session.makes(format!("image definition '{}'", id.name()), id.as_str(), Origin::New, Request::delete(id.path(), compute::GALLERY));
     }
+    let put = |body: Value| Request::put(id.path(), compute::GALLERY, body);
     let (made, what) = match existing {
-        None => (write(&session, id, definition.body(), "creation").await?, "created".to_owned()),
+        // Caches and roles may be behind a gallery that is as new.
+        None if found.is_none() => (write(&session, id, put(definition.body()).about_new(), "creation").await?, "created".to_owned()),
+        None => (write(&session, id, put(definition.body()), "creation").await?, "created".to_owned()),
         Some(existing) => match definition.update(&existing) {
             None => (existing, "already there, and all is as wanted".to_owned()),
-            Some((body, changed)) => (write(&session, id, body, "update").await?, format!("updated: {}", changed.join(", "))),
+            Some((body, changed)) => (write(&session, id, put(body), "update").await?, format!("updated: {}", changed.join(", "))),
         },
     };
 
@@ -187,14 +190,14 @@ async fn create_gallery(session: &GallerySession<'_>, inputs: &Inputs, location:
     Ok(())
 }
 
-async fn write(session: &GallerySession<'_>, id: &ResourceId, body: Value, what: &str) -> Result<Value, Error> {
+async fn write(session: &GallerySession<'_>, id: &ResourceId, request: Request, what: &str) -> Result<Value, Error> {
     let name = id.name();
     session
         .complete(Undertaking {
             action: format!("{} the image definition '{name}'", if what == "creation" { "create" } else { "update" }),
             noun: format!("{what} of the image definition '{name}'"),
             id,
-            request: Request::put(id.path(), compute::GALLERY, body),
+            request,
             stop: None,
             occupies: None,
             usually: Duration::from_secs(10),

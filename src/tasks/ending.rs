@@ -21,8 +21,9 @@ use crate::{
 
 /// How long stopping what goes on may take.
 const STOPPING: Duration = Duration::from_secs(2);
-/// How long looking at what a deployment has written may take.
+/// How long looking at what a deployment has written may take, and how long where nobody waits to end the task.
 const LISTING: Duration = Duration::from_secs(1);
+const LISTING_AT_LEISURE: Duration = Duration::from_secs(30);
 /// How long removing, or looking at, what was made may take.
 const REMOVING: Duration = Duration::from_millis(2500);
 /// The pause before something that is still busy is to be deleted again.
@@ -75,6 +76,9 @@ impl Desk<'_> {
     }
 
     async fn settle_going(&self, going: &Going) -> Vec<String> {
+        if going.has_failed {
+            return self.tell_written(going).await;
+        }
         let client = self.client.for_clean_up(STOPPING);
         let mut remains = vec![going.id.clone()];
         match (&going.stop, self.on_cancel) {
@@ -84,7 +88,7 @@ impl Desk<'_> {
             _ if self.cause == Cause::Failed && !self.goes_on(&client, going).await => return Vec::new(),
             _ => self.warn(&format!("this goes on in Azure: {} ({}); {}", going.what, going.id, hint_for_going(going))),
         }
-        remains.extend(self.tell_written(&client, going).await);
+        remains.extend(self.tell_written(going).await);
         remains
     }
 
@@ -126,12 +130,28 @@ impl Desk<'_> {
     }
 
     /// Names what a deployment has written besides what is named anyway.
-    async fn tell_written(&self, client: &Client, going: &Going) -> Vec<String> {
+    async fn tell_written(&self, going: &Going) -> Vec<String> {
         let Ok(id) = going.id.parse::<ResourceId>() else { return Vec::new() };
         if !id.is_type("Microsoft.Resources/deployments") {
             return Vec::new();
         }
-        let Some(Ok(operations)) = self.within(LISTING, client.list(resources::operations(&id))).await else { return Vec::new() };
+        let limit = if self.cause == Cause::Failed { LISTING_AT_LEISURE } else { LISTING };
+        let client = self.client.for_clean_up(limit);
+        let operations = match self.within(limit, client.list(resources::operations(&id))).await {
+            Some(Ok(operations)) => operations,
+            // Without a record it has never begun.
+            Some(Err(error)) if error.is_missing() => return Vec::new(),
+            Some(Err(_)) | None => {
+                self.warn(&format!(
+                    "what the {} has written could not be listed ({id}); to list it: az deployment operation group list --subscription {} --resource-group \"{}\" --name \"{}\"",
+                    going.what,
+                    id.subscription_id(),
+                    id.resource_group(),
+                    id.name()
+                ));
+                return vec![going.id.clone()];
+            }
+        };
         let mut written = resources::all_written(&operations);
         written.retain(|id| !self.made.iter().any(|made| made.id.eq_ignore_ascii_case(id)));
         for id in &written {

@@ -117,7 +117,7 @@ pub async fn export(session: &Session<'_>, export: &Export, deployment: &Resourc
         download(session, &location, &sas).await?
     } else {
         let action = format!("export the template of the deployment '{}'", deployment.name());
-        let exported = session.get(action, resources::export_template(deployment)).await?;
+        let exported = session.get(action, resources::export_template(deployment).about_new()).await?;
         let template = exported.get("template").cloned().unwrap_or(Value::Null);
         serde_json::to_vec_pretty(&template).unwrap_or_default()
     };

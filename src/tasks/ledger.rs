@@ -33,6 +33,8 @@ pub struct Going {
     pub look: Option<Request>,
     /// The request that stops it; without one it runs to its end.
     pub stop: Option<Request>,
+    /// Whether it has ended as failed, and what it has made until then may remain.
+    pub has_failed: bool,
 }
 
 /// Whether something is this run's own.
@@ -102,6 +104,15 @@ impl Ledger {
     /// Notes that whatever was going on with this id is over.
     pub fn end(&self, id: &str) {
         self.with(|state| state.going.retain(|going| !going.id.eq_ignore_ascii_case(id)));
+    }
+
+    /// Notes that whatever was going on with this id has ended as failed.
+    pub fn fails(&self, id: &str) {
+        self.with(|state| {
+            for going in state.going.iter_mut().filter(|going| going.id.eq_ignore_ascii_case(id)) {
+                going.has_failed = true;
+            }
+        });
     }
 
     /// Notes that something is there from now, or may be.

@@ -27,6 +27,8 @@ pub struct Desk<'a> {
     pub ledger: &'a Ledger,
 }
 
+/// The answer of an operation's status, also when that ended as failed.
+const OK: u16 = 200;
 /// The answer to a DELETE of what is not there.
 pub const NO_CONTENT: u16 = 204;
 
@@ -163,9 +165,13 @@ impl<'a, L> Session<'a, L> {
         let Undertaking { action, noun, id, request, stop, occupies, usually } = undertaking;
         let began = self.agent.host().elapsed();
         let look = Some(Request::get(id.as_str(), request.api_version));
-        self.ledger.begin(Going { what: noun.clone(), id: id.to_string(), look, stop });
+        let is_deployment = stop.is_some();
+        self.ledger.begin(Going { what: noun.clone(), id: id.to_string(), look, stop, has_failed: false });
         let result = self.run(request, occupies, &Watch::new(self.agent, &noun, usually)).await;
-        if !result.as_ref().is_err_and(arm::Error::may_go_on) {
+        if is_deployment && result.as_ref().is_err_and(|error| error.status() == Some(OK)) {
+            // Azure takes nothing back of what a failed deployment has made.
+            self.ledger.fails(id.as_str());
+        } else if !result.as_ref().is_err_and(arm::Error::may_go_on) {
             self.ledger.end(id.as_str());
         }
         let took = duration(self.agent.host().elapsed().saturating_sub(began));
@@ -238,7 +244,7 @@ impl<'a, L> Session<'a, L> {
 
     /// Notes in the ledger that something goes on from now which the task does not start by `complete`.
     pub fn leaves(&self, what: impl Into<String>, id: &str) {
-        self.ledger.begin(Going { what: what.into(), id: id.to_owned(), look: None, stop: None });
+        self.ledger.begin(Going { what: what.into(), id: id.to_owned(), look: None, stop: None, has_failed: false });
     }
 
     /// Takes that back.

@@ -17,7 +17,8 @@ use crate::{
 /// A client for the connection's own cloud.
 pub async fn client(agent: &Agent, connection: Connection) -> Result<(Client, Connection), Error> {
     let (credential, cloud, connection) = prepare(agent, connection).await?;
-    Ok((Client::new(agent.host().clone(), &cloud, credential), connection))
+    let client = Client::new(agent.host().clone(), &cloud, credential).registering(agent.secret_registrar());
+    Ok((client, connection))
 }
 
 /// How a connection signs in, at which cloud. Only a cloud whose connection does not say is asked where to sign in; the first request signs in.

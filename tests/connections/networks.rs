@@ -11,7 +11,7 @@ use crate::{
     packaged::{NODES, node},
 };
 
-fn pair(name: &str, value: impl Into<String>) -> (String, String) {
+pub(super) fn pair(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 
@@ -120,13 +120,13 @@ async fn a_private_authority_is_trusted_wherever_it_is_named() {
 }
 
 /// A server of the test's own, run by Node: what `script` does with `options` (its key and certificate) it says on its first line.
-struct Server {
-    address: String,
+pub(super) struct Server {
+    pub(super) address: String,
     _process: tokio::process::Child,
 }
 
 impl Server {
-    async fn start(kind: &str) -> Self {
+    pub(super) async fn start(kind: &str) -> Self {
         let mut command = tokio::process::Command::new(node(NODES[0]));
         command.arg(project("tests/connections/servers.js")).arg(kind).stdout(Stdio::piped()).kill_on_drop(true);
         command.env("FOLDER", certificates());
@@ -138,7 +138,7 @@ impl Server {
 }
 
 /// A folder with an authority, and a certificate and key of its for servers and clients. Made once.
-fn certificates() -> PathBuf {
+pub(super) fn certificates() -> PathBuf {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     static MADE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
     let folder = MADE.get_or_init(|| {
@@ -164,7 +164,7 @@ fn certificates() -> PathBuf {
 }
 
 /// Has the step sign in at another server.
-fn signing_in_at(address: &str) -> Vec<(String, String)> {
+pub(super) fn signing_in_at(address: &str) -> Vec<(String, String)> {
     let authority = certificates().join("authority.pem").to_string_lossy().into_owned();
     vec![
         super::variable("ENDPOINT_DATA_{id}_ACTIVEDIRECTORYAUTHORITY", address),

@@ -19,6 +19,11 @@ pub(super) struct Proxy {
 impl Proxy {
     /// A proxy that lets in whoever shows `name:password`; `None` is everybody.
     pub(super) async fn start(credentials: Option<&str>) -> Self {
+        Self::leading_to(None, credentials).await
+    }
+
+    /// The same, but whatever name is asked for, it leads to this address.
+    pub(super) async fn leading_to(address: Option<String>, credentials: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -27,7 +32,7 @@ impl Proxy {
             let seen = Arc::clone(&seen);
             async move {
                 while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(serve(client, wanted.clone(), Arc::clone(&seen)));
+                    tokio::spawn(serve(client, address.clone(), wanted.clone(), Arc::clone(&seen)));
                 }
             }
         });
@@ -46,7 +51,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(client: TcpStream, wanted: Option<String>, seen: Arc<Mutex<Vec<String>>>) -> Option<()> {
+async fn serve(client: TcpStream, address: Option<String>, wanted: Option<String>, seen: Arc<Mutex<Vec<String>>>) -> Option<()> {
     let mut client = BufReader::new(client);
     let mut line = String::new();
     client.read_line(&mut line).await.ok()?;
@@ -68,7 +73,7 @@ async fn serve(client: TcpStream, wanted: Option<String>, seen: Arc<Mutex<Vec<St
         client.write_all(answer.as_bytes()).await.ok()?;
         return None;
     }
-    let mut server = TcpStream::connect(&target).await.ok()?;
+    let mut server = TcpStream::connect(address.as_ref().unwrap_or(&target)).await.ok()?;
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.ok()?;
     tokio::io::copy_bidirectional(&mut client, &mut server).await.ok()?;
     Some(())

@@ -6,16 +6,18 @@ use serde_json::json;
 use super::{asked, everywhere, lab, step, variable};
 use crate::harness::Harness;
 
-const APPLICATION: &str = "55555555-5555-4555-8555-555555555555";
+/// An application that a test's seed adds.
+pub const APPLICATION: &str = "55555555-5555-4555-8555-555555555555";
 
 /// A certificate with an RSA key: both as PEM.
-pub(super) fn certificate() -> (String, String) {
+pub fn certificate() -> (String, String) {
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
     let certificate = CertificateParams::new(vec!["agent.example".to_owned()]).and_then(|params| params.self_signed(&key));
     (certificate.expect("a certificate").pem(), key.serialize_pem())
 }
 
-fn by_certificate(pem: &str) -> Vec<(String, String)> {
+/// The variables of a connection that signs in by a certificate.
+pub fn by_certificate(pem: &str) -> Vec<(String, String)> {
     vec![
         variable("ENDPOINT_AUTH_PARAMETER_{id}_AUTHENTICATIONTYPE", "spnCertificate"),
         variable("ENDPOINT_AUTH_PARAMETER_{id}_SERVICEPRINCIPALID", APPLICATION),

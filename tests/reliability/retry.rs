@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::fast_host::FastHost;
 use crate::{
+    factory,
     harness::{Finished, Harness, Step, project},
     tasks::vm_template,
 };
@@ -157,6 +158,47 @@ async fn check(row: &str) {
             succeeds(environment).await;
             assert_eq!(sent(&lab, "GET", "/Microsoft.Resources/deployments").await, 5);
             lab.finish().await;
+            // A copy stands on the disk that the run has just made, and on which its roles do not count yet.
+            let lab = factory::example().await;
+            let copy = "/labs/web-team/customimages/win2022_browser";
+            lab.faults(&json!([{"method": "PUT", "path": copy, "times": 4, "status": 403, "body": error("LinkedAuthorizationFailed")}]))
+                .await;
+            succeeds(factory::step(&lab, "run", &factory::example_configuration()).input("RunId", "7")).await;
+            assert_eq!(sent(&lab, "PUT", copy).await, 5);
+            lab.finish().await;
+        }
+        "token refused" => {
+            let lab = with_vm().await;
+            lab.faults(
+                &json!([{"method": "POST", "path": "vm1/stop$", "times": 2, "status": 401, "body": error("ExpiredAuthenticationToken")}]),
+            )
+            .await;
+            succeeds(stop_vm(&lab)).await;
+            assert_eq!(sent(&lab, "POST", "vm1/stop").await, 3, "each time with another token");
+            lab.faults(
+                &json!([{"method": "DELETE", "path": "vm1$", "times": 9, "status": 401, "body": error("InvalidAuthenticationToken")}]),
+            )
+            .await;
+            let finished = delete_vm(&lab).run_on(FastHost::new).await;
+            assert_eq!((finished.outcome, sent(&lab, "DELETE", "vm1").await), (Outcome::Failed, 3), "{finished}");
+            lab.finish().await;
+        }
+        "failed by itself" => {
+            for (code, outcome) in [("InternalExecutionError", Outcome::Succeeded), ("SkuNotAvailable", Outcome::Failed)] {
+                let lab = factory::example().await;
+                let paths = [
+                    "/labs/factory/virtualmachines/docker$",
+                    "/labs/factory/customimages/linux_ubuntu",
+                    "/labs/web-team/customimages/win2022_browser",
+                ];
+                lab.faults(&paths.map(|path| json!({"path": path, "provisioning": "Failed", "body": error(code)})).into_iter().collect())
+                    .await;
+                let step = factory::step(&lab, "run", &factory::example_configuration()).input("RunId", "7");
+                let finished = step.run_on(FastHost::new).await;
+                let anew = finished.warnings().iter().filter(|warning| warning.ends_with("done anew, attempt 2 of 2")).count();
+                assert_eq!((finished.outcome, anew), (outcome, if outcome == Outcome::Succeeded { 3 } else { 0 }), "{code}: {finished}");
+                lab.finish().await;
+            }
         }
         "refused" => {
             let lab = with_vm().await;
@@ -186,7 +228,8 @@ fn shown(rule: &Rule) -> String {
         Some(Connection::Unreached) => "no connection was made".to_owned(),
         None if rule.statuses.is_empty() => "any other answer".to_owned(),
         None => {
-            let statuses: Vec<String> = rule.statuses.iter().map(ToString::to_string).collect();
+            let ended = |status: &u16| if *status == 200 { "an operation ended as failed".to_owned() } else { status.to_string() };
+            let statuses: Vec<String> = rule.statuses.iter().map(ended).collect();
             let codes: Vec<String> = rule.codes.iter().map(|code| format!("`{code}`")).collect();
             let rest = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
             format!("{}{rest}", statuses.join(", "))
@@ -198,6 +241,8 @@ fn shown(rule: &Rule) -> String {
         Patience::UntilFree => "yes; after that until the operation's time-out".to_owned(),
         Patience::WhileBusy => "until the operation's time-out, while something is being done to the resource".to_owned(),
         Patience::AfterCreation(time) => format!("{} after the run itself has made it", span(time)),
+        Patience::OtherTokens(tries) => format!("{tries} tries, each with another token"),
+        Patience::Anew => "by the image factory, which makes the thing anew (`attempts`)".to_owned(),
         Patience::Never => "no".to_owned(),
     };
     let look = if rule.uncertain { "yes" } else { "" };

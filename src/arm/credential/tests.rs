@@ -110,7 +110,7 @@ async fn an_expiring_token_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_before_its_time_is_replaced_once() {
+async fn a_token_that_is_refused_before_its_time_is_replaced_twice_and_no_more() {
     let refused = || {
         let error = json!({"error": {"code": "ExpiredAuthenticationToken", "message": "The access token expiry has passed."}});
         on("GET", "https://arm.example/x").reply(401, &error)
@@ -120,7 +120,8 @@ async fn a_token_that_is_refused_before_its_time_is_replaced_once() {
     client.send(anything()).await.unwrap();
     assert_eq!(host.sent()[3].headers["authorization"], "Bearer token-2");
 
-    let (_host, client, _) = set_up(false, vec![token(3600, "token-1"), refused(), token(3600, "token-2"), refused()]);
+    let (_host, client, _) =
+        set_up(false, vec![token(3600, "token-1"), refused(), token(3600, "token-2"), refused(), token(3600, "token-3"), refused()]);
     let error = client.send(anything()).await.unwrap_err();
     assert_eq!(error.code(), Some("ExpiredAuthenticationToken"));
 }

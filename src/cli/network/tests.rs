@@ -76,12 +76,34 @@ fn authorities_are_gathered_from_files_and_folders() {
 }
 
 #[test]
-fn an_encrypted_client_key_is_refused_with_the_remedy() {
-    let key = tempfile::NamedTempFile::new().unwrap();
-    fs::write(key.path(), "-----BEGIN ENCRYPTED PRIVATE KEY-----").unwrap();
-    let path = key.path().to_string_lossy();
-    let error = network(&[("AGENT_CLIENTCERT", "cert.pem"), ("AGENT_CLIENTCERTKEY", &path)]).unwrap_err().to_string();
-    assert!(error.starts_with("AGENT_CLIENTCERTKEY") && error.contains("without a password"), "{error}");
+fn what_is_wrong_with_a_client_certificate_is_told_with_the_remedy_and_without_the_password() {
+    let file = |contents: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), contents).unwrap();
+        file
+    };
+    let broken = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm9uZQ==\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old = file("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n");
+    let (cut, broken, certificate) = (file(&broken[..60]), file(broken), file("-----BEGIN CERTIFICATE-----"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_string_lossy().into_owned();
+    for (name, key, password, expected) in [
+        ("AGENT_CLIENTCERTKEY", &old, Some("hidden"), "AGENT_CLIENTCERTKEY names a key in OpenSSL's older encryption"),
+        ("AGENT_CLIENTCERTKEY", &cut, Some("hidden"), "AGENT_CLIENTCERTKEY names an encrypted key that breaks off"),
+        ("AGENT_CLIENTCERTKEY", &broken, None, "AGENT_CLIENTCERTKEY names an encrypted key: AGENT_CLIENTCERTPASSWORD is needed"),
+        ("AGENT_CLIENTCERTKEY", &broken, Some("hidden"), "AGENT_CLIENTCERTKEY names an encrypted key that is no PKCS #8"),
+        (
+            "AGENT_CLIENTCERTARCHIVE",
+            &certificate,
+            Some("hidden"),
+            "AGENT_CLIENTCERTARCHIVE names an archive that AGENT_CLIENTCERTPASSWORD does not open",
+        ),
+    ] {
+        let (key, certificate) = (path(key), path(&certificate));
+        let mut variables = vec![("AGENT_CLIENTCERT", certificate.as_str()), (name, key.as_str())];
+        variables.extend(password.map(|password| ("AGENT_CLIENTCERTPASSWORD", password)));
+        let error = network(&variables).unwrap().client_certificate.unwrap().identity().unwrap_err().to_string();
+        assert!(error.starts_with(expected) && !error.contains("hidden"), "{expected}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub fn serve(world: &World, request: &Request) -> Option<Reply> {
     }
     let reply = match (request.method.as_str(), lower.as_slice()) {
         ("GET", ["metadata", "identity", "oauth2", "token"]) => managed::machine(world, request),
+        ("GET", ["arc", "metadata", "identity", "oauth2", "token"]) => managed::arc(world, request),
         ("GET", ["msi", "token"]) => managed::app_service(world, request),
         ("POST", [_, "oauth2", "v2.0", "token"]) => {
             token(world, request, segments[0], Shape::V2).unwrap_or_else(|error| error.reply(world))

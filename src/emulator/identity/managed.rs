@@ -1,4 +1,4 @@
-//! Managed identities: the endpoint of virtual machines and agents, and the one of App Service, at paths of the listener's own.
+//! Managed identities: the endpoints of virtual machines, of Azure Arc's machines and of App Service, at paths of the listener's own.
 
 use serde_json::json;
 
@@ -25,6 +25,18 @@ pub fn machine(world: &World, request: &Request) -> Reply {
         "ext_expires_in": token.lifetime.to_string(), "expires_on": token.expires.to_string(), "not_before": token.issued.to_string(),
         "resource": token.resource, "token_type": "Bearer",
     }))
+}
+
+/// Where Azure Arc's agent keeps the key to its tokens. Nothing is written there: who wants in puts the built-in application's secret there.
+const ARC_KEY: &str = "/var/opt/azcmagent/tokens/emulator.key";
+
+/// Answers as Azure Arc's agent does (`GET /arc/metadata/identity/oauth2/token`): first with the name of a file, then to who has read it.
+pub fn arc(world: &World, request: &Request) -> Reply {
+    if request.header("authorization") == Some(format!("Basic {}", world.identity.client_secret).as_str()) {
+        return machine(world, request);
+    }
+    Reply::json(401, &json!({"error": "unauthorized", "error_description": "Basic authorization is required"}))
+        .with_header("WWW-Authenticate", format!("Basic realm={ARC_KEY}"))
 }
 
 /// Answers as App Service does (`GET /msi/token`). The header's value is the built-in application's secret.

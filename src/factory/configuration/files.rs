@@ -57,6 +57,9 @@ pub struct FactoryFile {
     /// The part of a lab's factory images, from 0 to 1, that a run may delete without being allowed to (default 0.5).
     #[cfg_attr(not(target_arch = "wasm32"), schemars(range(min = 0, max = 1)))]
     pub maximum_deleted_share: Option<f64>,
+    /// How often a virtual machine, an image or a copy is made before its failure counts, where Azure failed by itself (default 2).
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(range(min = 1, max = 5)))]
+    pub attempts: Option<u32>,
     /// The size of the virtual machines (default `Standard_D2s_v5`).
     pub vm_size: Option<String>,
     /// The administrator's name on the virtual machines (default `factory`).
@@ -184,6 +187,7 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
         "maxConcurrent",
         "timeoutMinutes",
         "maximumDeletedShare",
+        "attempts",
         "vmSize",
         "machineUserName",
         "artifactSource",
@@ -197,13 +201,15 @@ pub(super) fn settings(reader: &mut Reader) -> Settings {
     ];
     let default = Settings::default();
     let Some(fields) = reader.fields(reader.root(), "", names) else { return default };
-    let [retention, concurrent, timeout, share, size, user, source, append, state, capture, distribution, gallery, waves, images] = fields;
+    let [retention, concurrent, timeout, share, attempts, size, user, source, append, state, capture, distribution, gallery, waves, images] =
+        fields;
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     Settings {
         retention: reader.number(retention.as_ref(), 1..=1000).map_or(default.retention, narrow),
         max_concurrent: reader.number(concurrent.as_ref(), 1..=1000).map_or(default.max_concurrent, narrow),
         timeout: minutes(reader, timeout.as_ref()).unwrap_or(default.timeout),
         deleted_share: deleted_share(reader, share.as_ref()).unwrap_or(default.deleted_share),
+        attempts: reader.number(attempts.as_ref(), 1..=5).map_or(default.attempts, narrow),
         vm_size: reader.text(size.as_ref()).unwrap_or(default.vm_size),
         machine_user_name: reader.text(user.as_ref()).unwrap_or(default.machine_user_name),
         artifact_source: reader.text(source.as_ref()).unwrap_or(default.artifact_source),

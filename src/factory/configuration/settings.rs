@@ -56,6 +56,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The part of a lab's factory images, from 0 to 1, that may be deleted without being allowed to.
     pub deleted_share: f64,
+    /// How often something is made before its failure counts, where Azure failed by itself.
+    pub attempts: u32,
     /// The virtual machines' size.
     pub vm_size: String,
     /// The administrator's name.
@@ -85,6 +87,7 @@ impl Default for Settings {
             max_concurrent: 20,
             timeout: Duration::from_mins(30),
             deleted_share: 0.5,
+            attempts: 2,
             vm_size: "Standard_D2s_v5".to_owned(),
             machine_user_name: "factory".to_owned(),
             artifact_source: "public repo".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use azure_core::http::Method;
 use futures::{
     FutureExt as _,
     future::{Either, select},
@@ -21,12 +22,16 @@ use crate::{
 
 impl Factory<'_> {
     /// Makes the virtual machine of a golden image, and deletes it again when it does not become what it should.
-    pub(super) async fn build(&self, plan: &Plan, path: &ImagePath, vm: &str) -> Result<(), Failure> {
+    pub(super) async fn build(&self, plan: &Plan, path: &ImagePath, vm: &str, attempt: u32) -> Result<(), Failure> {
         let image = self.golden_image(path)?;
-        for (_, old) in plan.replaced.iter().filter(|(waiting, _)| waiting == path) {
-            self.delete_vm(old)
-                .await
-                .map_err(Failure::azure(format!("make room by deleting virtual machine '{old}' of an earlier run")))?;
+        if attempt == 1 {
+            for (_, old) in plan.replaced.iter().filter(|(waiting, _)| waiting == path) {
+                let deleted = self.delete_vm(old).await;
+                deleted.map_err(Failure::azure(format!("make room by deleting virtual machine '{old}' of an earlier run")))?;
+            }
+        } else {
+            // Mostly gone already. One that stays would only be updated, and its artifacts would not be applied again.
+            self.delete_held_vm(vm).await?;
         }
         (self.say)(Line::Info(&format!("Building '{path}' as virtual machine '{vm}'.")));
         let deployed = {
@@ -36,7 +41,12 @@ impl Factory<'_> {
         if let Err(failure) = deployed {
             let told = self.artifact_failures(vm).await;
             self.remove_failed(vm, &failure).await;
-            return Err(if told.is_empty() { failure } else { Failure::Refused(format!("{failure}; {}", told.join("; "))) });
+            return Err(match failure {
+                Failure::Azure { action, source } if !told.is_empty() => {
+                    Failure::Azure { action: format!("{action} ({})", told.join("; ")), source }
+                }
+                other => other,
+            });
         }
         self.finish_vm(path, vm).await
     }
@@ -197,6 +207,8 @@ impl Factory<'_> {
     pub(super) async fn operate(&self, request: Request, deadline: Duration) -> Result<Value, arm::Error> {
         let host = self.client.host();
         let begun = host.elapsed();
+        let is_repeatable = request.method == Method::Delete || request.path.ends_with("/stop");
+        let mut failures = 0;
         loop {
             let left = deadline.saturating_sub(host.elapsed().saturating_sub(begun));
             match self.client.start(request.clone()).await {
@@ -205,7 +217,16 @@ impl Factory<'_> {
                     host.sleep(BUSY_PAUSE.min(left)).await;
                 }
                 Err(error) => return Err(error),
-                Ok(operation) => return self.client.wait(&operation, Wait::silent(left)).await,
+                Ok(operation) => match self.client.wait(&operation, Wait::silent(left)).await {
+                    // Deleting and stopping are asked for once more; what was made badly is for whoever made it.
+                    Err(error) if is_repeatable && retry::failed_by_itself(&error) => {
+                        failures += 1;
+                        if failures >= self.configuration.settings.attempts {
+                            return Err(error);
+                        }
+                    }
+                    ended => return ended,
+                },
             }
         }
     }
@@ -214,7 +235,7 @@ impl Factory<'_> {
     pub(super) async fn follow(&self, request: &Request, deadline: Duration) -> Result<Value, arm::Error> {
         // `follow` asks for the resource first, at the pace of an operation.
         self.client
-            .wait_until(Request { body: None, method: azure_core::http::Method::Get, ..request.clone() }, Wait::silent(deadline), |value| {
+            .wait_until(Request { body: None, method: Method::Get, ..request.clone() }, Wait::silent(deadline), |value| {
                 (State::parse(value["properties"]["provisioningState"].as_str()) != State::Changing).then(|| value.clone())
             })
             .await

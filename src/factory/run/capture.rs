@@ -48,7 +48,8 @@ impl Factory<'_> {
             Ok(made) => Ok(Source::of(&Image::read(&made), path, Some(capture.vm.clone()))),
             Err(error) => {
                 let failure = Failure::azure(format!("capture virtual machine '{}' as image '{}'", capture.vm, capture.image))(error);
-                if failure.status() == super::Status::Failed {
+                // One that goes on is waited for by the next run with the same id.
+                if failure.status() == super::Status::Failed && !failure.is_overdue() {
                     self.discard(&id, &capture.vm).await;
                 }
                 Err(failure)

@@ -4,6 +4,8 @@
 //! generalized (`customImages` 2018-09-15 takes `managedSnapshotId` and `managedImageId`). Nothing leaves the region, and no storage
 //! account's key is needed; in return the factory's image stays as long as a copy stands on its disk.
 
+use std::ops::ControlFlow;
+
 use futures::future::{join_all, select};
 use serde_json::json;
 
@@ -69,14 +71,22 @@ impl Factory<'_> {
         statuses: &Result<Vec<RegionStatus>, String>,
         inventory: &Inventory,
     ) -> LabResult {
-        match self.try_distribute(copy, source, statuses, inventory).await {
+        let what = format!("image '{}' for lab '{}'", copy.image, lab_name(&copy.lab));
+        let mut attempts = self.attempts(what.clone());
+        let copied = loop {
+            let copied = self.try_distribute(copy, source, statuses, inventory, attempts.number).await;
+            if let ControlFlow::Break(ended) = attempts.settle(copied) {
+                break ended;
+            }
+        };
+        match copied {
             Ok(()) => {
                 (self.say)(Line::Info(&format!("Image '{}' is in lab '{}'.", copy.image, lab_name(&copy.lab))));
                 LabResult::of_image(&copy.image, &copy.lab, Status::Succeeded, None)
             }
             Err(failure) => {
                 let told = failure.to_string();
-                (self.say)(Line::Error(&format!("image '{}' for lab '{}': {told}", copy.image, lab_name(&copy.lab))));
+                (self.say)(Line::Error(&format!("{what}: {told}")));
                 LabResult::of_image(&copy.image, &copy.lab, failure.status(), Some(told))
             }
         }
@@ -88,6 +98,7 @@ impl Factory<'_> {
         source: &Source,
         statuses: &Result<Vec<RegionStatus>, String>,
         inventory: &Inventory,
+        attempt: u32,
     ) -> Result<(), Failure> {
         let refused = |problem: String| Failure::Refused(problem);
         let lab: ResourceId = copy.lab.parse().map_err(|error: crate::arm::IdError| refused(error.to_string()))?;
@@ -112,9 +123,11 @@ impl Factory<'_> {
             "properties": properties,
         });
         let request = Request::put(id.as_str(), API_VERSION, body);
+        // Roles on a disk that this run has made take time.
+        let request = if source.vm.is_some() { request.linking_new() } else { request };
         let is_under_way = known.and_then(|lab| lab.image(&copy.image)).is_some_and(|image| image.state == State::Changing);
         let _permit = self.gate.acquire().await;
-        let made = if is_under_way {
+        let made = if is_under_way && attempt == 1 {
             self.follow(&request, self.options.operation_timeout).await
         } else {
             self.operate(request, self.options.operation_timeout).await

@@ -77,9 +77,9 @@ impl Factory<'_> {
     async fn compute_machine(&self, vm: &str) -> Result<(ResourceId, Value), Failure> {
         let action = || format!("read virtual machine '{vm}'");
         let _permit = self.gate.acquire().await;
-        let found = self.client.send(virtual_machine::get(&self.vm_id(vm)?)).await.map_err(Failure::azure(action()))?.body;
+        let found = self.client.send(virtual_machine::get(&self.vm_id(vm)?).about_new()).await.map_err(Failure::azure(action()))?.body;
         let id: ResourceId = found["properties"]["computeId"].as_str().unwrap_or_default().parse()?;
-        let request = Request::get(id.path(), COMPUTE).query("$expand", "instanceView");
+        let request = Request::get(id.path(), COMPUTE).query("$expand", "instanceView").about_new();
         let machine = self.client.send(request).await.map_err(Failure::azure(action()))?.body;
         Ok((id, machine))
     }
@@ -140,7 +140,7 @@ impl Factory<'_> {
         match (image.settings.os_state, is_generalized) {
             (OsState::Generalized, false) => {
                 // The artifact has generalized what is on the disk; Azure wants to be told.
-                let request = Request::post(format!("{}/generalize", machine.path()), COMPUTE, None);
+                let request = Request::post(format!("{}/generalize", machine.path()), COMPUTE, None).about_new();
                 let _permit = self.gate.acquire().await;
                 let marked = self.operate(request, self.options.operation_timeout).await;
                 marked.map_err(Failure::azure(format!("mark virtual machine '{vm}' as generalized")))?;
@@ -247,7 +247,7 @@ impl Factory<'_> {
                 _ => names::version_number(self.client.host().now().date(), &taken),
             };
             let id = definition.child("versions", &number.to_string())?;
-            let request = Request::put(id.path(), GALLERY, body.clone());
+            let request = Request::put(id.path(), GALLERY, body.clone()).about_new();
             let made = match begun {
                 Some(_) => self.follow(&request, self.options.operation_timeout).await,
                 None => self.operate(request, self.options.operation_timeout).await,

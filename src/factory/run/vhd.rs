@@ -93,13 +93,15 @@ impl Factory<'_> {
             self.close(disk).await?;
         }
         let seconds = (self.options.operation_timeout + SPARE).as_secs();
-        let begin = Request::post(format!("{disk}/beginGetAccess"), DISK, Some(json!({"access": "Read", "durationInSeconds": seconds})));
+        let begin = Request::post(format!("{disk}/beginGetAccess"), DISK, Some(json!({"access": "Read", "durationInSeconds": seconds})))
+            .about_new();
         let describe = begin.describe();
         let granted = self.operate(begin, self.options.operation_timeout).await?;
         let places = ["/accessSAS", "/properties/output/accessSAS"];
         let address = places.iter().find_map(|place| granted.pointer(place)?.as_str()).map(str::to_owned);
         let address =
             address.ok_or(arm::Error::Answer { request: describe, problem: "it holds no address to read the disk".to_owned() })?;
+        self.client.register_signed(&address);
         vhd::make_container(&self.client, account).await?;
         let target = Target { account, container: CONTAINER, blob: &vhd.blob };
         self.copy(target, &address, &note.metadata(), &format!("VHD '{}'", image.name)).await?;
