@@ -389,8 +389,8 @@ impl<'a> Factory<'a> {
             // What a capture has used up is built by the stage before.
             (_, Some(capture), _) => self.build_and_capture(plan, inventory, false, 1, capture).await.map(Some),
             (Some(build), None, _) => loop {
-                let built = self.build(plan, path, &build.vm, attempts.number).await;
-                if let ControlFlow::Break(ended) = attempts.settle(built) {
+                let done = self.build(plan, path, &build.vm, attempts.number).await;
+                if let ControlFlow::Break(ended) = attempts.settle(done) {
                     break ended.map(|()| None);
                 }
             },

@@ -154,7 +154,7 @@ async fn run(seed: u64) -> Ending {
         // Once the faults are over, the same step goes on to the end, wherever it was broken off.
         let healed = dressed().run_on(FastHost::new).await;
         let state = settled(&harness).await;
-        log += &format!("without faults:\n{healed}");
+        log = format!("{log}without faults:\n{healed}");
         let complaint = if healed.outcome == Outcome::Succeeded { story.complaint(&state) } else { Some("it fails".to_owned()) };
         wrong.extend(complaint.map(|complaint| format!("gone on with without faults: {complaint}")));
     }

@@ -78,7 +78,7 @@ impl ClientCertificate {
         let key = key.map_err(|_| {
             wrong("names an encrypted key that AGENT_CLIENTCERTPASSWORD does not open, or that is encrypted in an unknown way (PBES2 is known)")
         })?;
-        Ok([text[..start].as_bytes(), &block("PRIVATE KEY", key.as_bytes()), text[end..].as_bytes()].concat())
+        Ok([&pem[..start], &block("PRIVATE KEY", key.as_bytes()), &pem[end..]].concat())
     }
 
     /// The key and the certificates of an archive, as PEM.
