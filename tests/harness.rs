@@ -262,11 +262,16 @@ impl Harness {
     }
 
     async fn control(&self, method: reqwest::Method, what: &str, body: Option<&Value>) -> Value {
-        let mut request = self.transport.client().request(method, format!("{}emulator/{what}", self.target.resource_manager));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.expect("the emulator answers");
+        let ask = || {
+            let request = self.transport.client().request(method.clone(), format!("{}emulator/{what}", self.target.resource_manager));
+            body.into_iter().fold(request, reqwest::RequestBuilder::json).send()
+        };
+        let response = match ask().await {
+            // The connection was a task's before, and a fault has just cut it.
+            Err(error) if error.is_request() => ask().await,
+            answer => answer,
+        };
+        let response = response.expect("the emulator answers");
         let status = response.status();
         let text = response.text().await.expect("the whole answer");
         assert!(status.is_success(), "/emulator/{what}: {status} {text}");
