@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the packaged tasks cost, measured against the same work written with the usual JavaScript libraries.
+//! `cargo xtask bench`: what the packaged tasks, the factory and the emulator cost, measured against the same work done the usual way in Node.
 //!
 //! Everything compared is measured in one run, turn by turn, so that the ratios hold on any machine. The figures go to
 //! `target/bench.json`; the goals are printed beside them and do not fail the run.
@@ -6,6 +6,7 @@
 mod emulator;
 mod factory;
 mod lateness;
+mod load;
 mod measure;
 mod page;
 mod plot;
@@ -14,6 +15,7 @@ mod scale;
 mod template;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -58,41 +60,85 @@ impl Figure {
         Self { name: name.into(), unit, value: round(value), baseline: None, baseline_value: None, ratio: None, goal }
     }
 
-    fn against(mut self, baseline_value: f64) -> Self {
-        self.baseline = Some(BASELINE);
+    fn against(self, baseline_value: f64) -> Self {
+        self.against_another(BASELINE, baseline_value)
+    }
+
+    fn against_another(mut self, baseline: &'static str, baseline_value: f64) -> Self {
+        self.baseline = Some(baseline);
         self.ratio = (baseline_value > 0.0).then(|| round(self.value / baseline_value));
         self.baseline_value = Some(round(baseline_value));
         self
     }
 }
 
+/// What is measured together.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Sizes and start-up of the packaged tasks
+    Tasks,
+    /// How late the end of an operation is known
+    Lateness,
+    /// Evaluating templates
+    Template,
+    /// The image factory, and how it grows
+    Factory,
+    /// The emulator under load
+    Emulator,
+}
+
 /// Packages, measures, prints and writes; into the documentation too, if that is wanted.
-pub fn run(docs: bool) -> Result<()> {
-    package::run()?;
+pub fn run(docs: bool, only: Option<Part>) -> Result<()> {
+    let wanted = |part: Part| only.is_none_or(|only| only == part);
+    let (mut figures, mut plots) = (Vec::new(), Vec::new());
     build()?;
-    let baseline = bundle_baseline()?;
+    fs::create_dir_all(shell::target().join("bench"))?;
+    if [Part::Tasks, Part::Lateness, Part::Factory].into_iter().any(wanted) {
+        package::run()?;
+    }
     let task = shell::root().join("dist/tasks/AzureDevTestLabsDeleteVM/index.js");
-    let mut figures = sizes(&baseline)?;
+    if wanted(Part::Tasks) {
+        figures.extend(tasks(&task, &bundle_baseline()?)?);
+    }
+    if wanted(Part::Lateness) {
+        let (late, plot) = lateness::measure(&task, &bundle_baseline()?)?;
+        figures.extend(late);
+        plots.push(plot);
+    }
+    if wanted(Part::Template) {
+        let (evaluation, plot) = template::evaluation()?;
+        figures.extend(evaluation);
+        plots.push(plot);
+    }
+    if wanted(Part::Factory) {
+        figures.extend(factory::run()?);
+        let (growth, plot) = scale::growth()?;
+        figures.extend(growth);
+        plots.push(plot);
+    }
+    if wanted(Part::Emulator) {
+        let (load, plot) = load::measure()?;
+        figures.extend(load);
+        plots.extend(plot);
+    }
+    print(&figures);
+    if docs {
+        page::write(&figures, &plots, only.is_none())?;
+    }
+    let file = shell::target().join("bench.json");
+    fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("failed to write {}", file.display()))
+}
+
+fn tasks(task: &Path, baseline: &Path) -> Result<Vec<Figure>> {
+    let mut figures = sizes(baseline)?;
     for major in [20, 24] {
         if let Some(node) = npm::node(major) {
-            figures.extend(start_up(major, &Program::new(&node, &task), &Program::new(&node, &baseline))?);
+            figures.extend(start_up(major, &Program::new(&node, task), &Program::new(&node, baseline))?);
         } else {
             println!("Node {major} has no package for this machine: not measured");
         }
     }
-    let (late, lateness) = lateness::measure(&task, &baseline)?;
-    figures.extend(late);
-    let (evaluation, loops) = template::evaluation()?;
-    figures.extend(evaluation);
-    figures.extend(factory::run()?);
-    let (growth, scale) = scale::growth()?;
-    figures.extend(growth);
-    print(&figures);
-    if docs {
-        page::write(&figures, &[lateness, loops, scale])?;
-    }
-    let file = shell::target().join("bench.json");
-    fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("failed to write {}", file.display()))
+    Ok(figures)
 }
 
 /// Builds the native program as it is shipped.
@@ -173,5 +219,8 @@ fn print(figures: &[Figure]) {
         let (value, baseline, ratio) = (figure.value, optional(figure.baseline_value, 1), optional(figure.ratio, 2));
         println!("{name:<64} {value:>7.1} {unit:<3} {baseline:>9} {ratio:>7} {goal:>10}");
     }
-    println!("\nbaseline: {BASELINE}");
+    let baselines: BTreeSet<_> = figures.iter().filter_map(|figure| figure.baseline).collect();
+    for baseline in baselines {
+        println!("\nbaseline: {baseline}");
+    }
 }

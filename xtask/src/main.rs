@@ -32,7 +32,7 @@ enum Command {
     Supply,
     /// Build an engine in two places and compare the bytes
     Reproduce,
-    /// Measure the packaged tasks into target/bench.json
+    /// Measure tasks, factory and emulator into target/bench.json
     Bench {
         /// Only take today's sizes and instruction counts as those to compare with
         #[arg(long)]
@@ -40,6 +40,9 @@ enum Command {
         /// Also write the figures and plots into docs/performance.md
         #[arg(long, conflicts_with = "accept")]
         docs: bool,
+        /// Measure this only; in the documentation the figures of the rest stay
+        #[arg(long, value_name = "PART", conflicts_with = "accept")]
+        only: Option<bench::Part>,
     },
     /// Fuzz every target in turn, or one
     Fuzz {
@@ -58,7 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Supply => supply::run(),
         Command::Reproduce => reproduce::run(),
         Command::Ci => ci::run(),
-        Command::Bench { accept: false, docs } => bench::run(docs),
+        Command::Bench { accept: false, docs, only } => bench::run(docs, only),
         Command::Bench { accept: true, .. } => {
             package::run()?;
             bench::build()?;

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -18,6 +19,8 @@ pub struct Emulator {
     process: Child,
     /// What it said when it was ready.
     pub ready: Value,
+    /// How long it took until then.
+    pub took: Duration,
 }
 
 impl Emulator {
@@ -32,11 +35,23 @@ impl Emulator {
         fs::write(&file, resources.to_string()).context("failed to write the seed")?;
         let mut command = Command::new(shell::dtl());
         command.args(["emulator", "--listen", "127.0.0.1:0", "--speed", &speed.to_string(), "--seed"]).arg(&file);
+        Self::spawn(command)
+    }
+
+    /// Starts an emulator, or what stands for one: a program that says one line of JSON when it is ready.
+    pub fn spawn(mut command: Command) -> Result<Self> {
+        let started = Instant::now();
         let mut process = command.stdout(Stdio::piped()).spawn().context("failed to start the emulator")?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().context("the emulator has no output")?).read_line(&mut line)?;
+        let took = started.elapsed();
         let ready = serde_json::from_str(&line).with_context(|| format!("the emulator said '{}'", line.trim()))?;
-        Ok(Self { process, ready })
+        Ok(Self { process, ready, took })
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// Asks the control interface.

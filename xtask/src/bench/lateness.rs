@@ -85,7 +85,8 @@ fn length(seconds: f64, sample: usize) -> f64 {
     seconds * (1.0 - SPREAD + 2.0 * SPREAD * step / steps)
 }
 
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
+/// The median.
+pub fn middle(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
