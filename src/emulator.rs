@@ -42,14 +42,16 @@ mod tls;
 mod world;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+use blobs::{Blobs, Place};
 use deployment::content::Contents;
 pub use exchange::{Exchange, Observe};
 use identity::Identity;
@@ -190,13 +192,14 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     if !(options.speed.is_finite() && options.speed > 0.0) {
         return Err(Error::Speed(options.speed));
     }
-    if options.azurite.is_some() && options.state.is_some() {
-        return Err(Error::Azurite("blobs are in memory only and cannot be kept in a state file: leave one of the two out".into()));
-    }
-    let seed = Seed::read(options.seed.as_deref())?;
+    let mut seed = Seed::read(options.seed.as_deref())?;
     let state = options.state.as_deref().map(State::open).transpose()?;
     let loaded = state.as_ref().map(State::load).transpose()?.flatten();
     let kept = loaded.as_ref().map(|loaded| loaded.meta.clone());
+    let kept_place = kept.as_ref().and_then(|kept| kept.blobs.clone());
+    if kept_place.is_some() && options.azurite.is_none() {
+        return Err(Error::State("it was made with blobs, so it needs them again: start with --blobs".into()));
+    }
     let failed = |source| Error::Listen { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -210,11 +213,15 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     };
     let identity = Identity::new(&base, provider, identities.clone(), kept.as_ref().map(|kept| &kept.secrets))?;
     let identity = identity.named(options.names.clone());
-    let meta = Meta::new(tls.authority.clone(), identity.secrets(), identities, provider, page_size);
     let front = match &options.azurite {
-        Some(azurite) => Some(start_blobs(azurite, address.ip(), &ca_file).await?),
+        Some(azurite) => {
+            let place = kept_place.unwrap_or_else(Place::new);
+            Some(start_blobs(azurite, address.ip(), &ca_file, place, options.state.as_deref()).await?)
+        }
         None => None,
     };
+    let (front, place) = front.unzip();
+    let meta = Meta::new(tls.authority.clone(), identity.secrets(), identities, provider, page_size, place);
     let (blobs, front) = front.unzip();
     let mut world = World::new(base, identity, Settings::new(options.speed), page_size, blobs);
     world.contents = Arc::new(Contents::trusting(tls.authority.certificate));
@@ -224,6 +231,9 @@ pub async fn start(options: Options) -> Result<Emulator, Error> {
     } else {
         if state.is_some() {
             world.ledger.open(1);
+            if let Some(blobs) = &world.blobs {
+                blobs.restore(BTreeMap::new());
+            }
         }
         seed.plant(&world)?;
     }
@@ -244,14 +254,27 @@ pub fn find_azurite() -> Result<PathBuf, Error> {
     blobs::find(&folders)
 }
 
-/// Azurite, and the listener in front of it.
-async fn start_blobs(azurite: &std::path::Path, ip: IpAddr, ca_file: &std::path::Path) -> Result<(Arc<blobs::Blobs>, TcpListener), Error> {
-    let address = SocketAddr::new(ip, 0);
+/// Azurite, the listener in front of it, and where that is.
+async fn start_blobs(
+    azurite: &Path,
+    ip: IpAddr,
+    ca_file: &Path,
+    mut place: Place,
+    state: Option<&Path>,
+) -> Result<((Arc<Blobs>, TcpListener), Place), Error> {
+    // Addresses that were given out, and that resources hold, lead to this port.
+    let address = SocketAddr::new(ip, place.port);
     let failed = |source| Error::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = SocketAddr::new(reachable(ip), listener.local_addr().map_err(failed)?.port());
-    let blobs = blobs::Blobs::start(azurite, format!("https://{address}/"), ca_file).await?;
-    Ok((Arc::new(blobs), listener))
+    place.port = listener.local_addr().map_err(failed)?.port();
+    let folder = state.map(|state| {
+        let mut name = state.as_os_str().to_owned();
+        name.push(".blobs");
+        PathBuf::from(name)
+    });
+    let endpoint = format!("https://{}/", SocketAddr::new(reachable(ip), place.port));
+    let blobs = Blobs::start(azurite, endpoint, ca_file, &place, folder.as_deref()).await?;
+    Ok(((Arc::new(blobs), listener), place))
 }
 
 /// Whoever listens on all addresses is reached on the loopback.
@@ -276,7 +299,7 @@ fn write_authority(wanted: Option<PathBuf>, pem: &str) -> Result<(PathBuf, Optio
     Ok((path, Some(file.into_temp_path())))
 }
 
-fn ready_line(world: &World, ca_file: &std::path::Path, subscriptions: Vec<ReadySubscription>) -> Ready {
+fn ready_line(world: &World, ca_file: &Path, subscriptions: Vec<ReadySubscription>) -> Ready {
     // As Azure DevOps builds it: project, hub, plan, job.
     let part = uuid::Uuid::new_v4();
     Ready {

@@ -24,7 +24,8 @@ pub struct Arguments {
     /// Where to write the certificate (PEM) of the authority that clients must trust; without it a temporary file
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Keep everything across restarts in this file; what it holds counts, a seed is for its first start; without it all is in memory
+    /// Keep everything across restarts in this file; what it holds counts, a seed is for its first start; without it all is in memory.
+    /// Blobs are kept in the folder FILE.blobs
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// Give storage accounts blobs: starts Azurite, which `npm ci` installs

@@ -1,11 +1,11 @@
 //! Blobs: a running Azurite, with a listener of the emulator's in front of it.
 //!
 //! Azurite keeps accounts, contents and signatures. The listener adds what Azurite lacks: TLS by the emulator's authority, the journal,
-//! faults on demand, and copies that take their time. What the emulator does to blobs itself goes through [`Blobs::later`], in order.
+//! faults on demand, and copies that take their time. With a state file Azurite keeps its own beside it. What the emulator does to blobs itself goes through [`Blobs::later`], in order.
 
 mod contents;
 pub mod front;
-mod index;
+pub mod index;
 mod sas;
 
 use std::{
@@ -28,8 +28,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
-use index::Index;
+use index::{Blob, Index};
 
 /// The account that disks and snapshots are read from while access to them is granted. Azure's own have such names.
 const DISK_ACCOUNT: &str = "md0emulator";
@@ -37,6 +39,22 @@ const DISK_ACCOUNT: &str = "md0emulator";
 const PATIENCE: Duration = Duration::from_mins(1);
 const REMEDY: &str =
     "it is one of the tools in package.json: run `npm ci` in the project's folder, or `npm install azurite` in a folder above this one";
+
+/// Where blobs are, and what they are signed with, as it is kept for the next process: addresses that were given out lead here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The listener's port; 0 until there is one.
+    pub port: u16,
+    disk_keys: [String; 2],
+}
+
+impl Place {
+    /// A place of its own.
+    pub fn new() -> Self {
+        Self { port: 0, disk_keys: [contents::random_key(), contents::random_key()] }
+    }
+}
 
 /// The body of a request to Azurite, or of its answer.
 pub type Body = BoxBody<Bytes, hyper::Error>;
@@ -52,6 +70,7 @@ pub struct Blobs {
     chores: mpsc::UnboundedSender<BoxFuture<'static, ()>>,
     open: watch::Sender<usize>,
     process: Arc<tokio::sync::Mutex<Process>>,
+    is_kept: bool,
 }
 
 struct Process {
@@ -78,14 +97,14 @@ fn failed(problem: impl fmt::Display) -> Error {
 
 impl Blobs {
     /// Starts Azurite. `endpoint` is where the listener in front will be; its clients trust the authority in `ca_file`, and so does Azurite,
-    /// which asks the listener whether it may read what it copies.
-    pub async fn start(azurite: &Path, endpoint: String, ca_file: &Path) -> Result<Self, Error> {
+    /// which asks the listener whether it may read what it copies. Everything is kept in `folder`; in memory without one.
+    pub async fn start(azurite: &Path, endpoint: String, ca_file: &Path, place: &Place, folder: Option<&Path>) -> Result<Self, Error> {
         if !azurite.join("package.json").is_file() {
             return Err(failed(format_args!("there is no Azurite in '{}'", azurite.display())));
         }
         let azurite = std::path::absolute(azurite).map_err(failed)?;
         let mut command = Command::new("node");
-        command.arg("-e").arg(include_str!("blobs/azurite.js")).arg("--").arg(&azurite);
+        command.arg("-e").arg(include_str!("blobs/azurite.js")).arg("--").arg(&azurite).args(folder);
         command.env("NODE_EXTRA_CA_CERTS", ca_file).env_remove("AZURITE_ACCOUNTS");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         // Ctrl-C is for the emulator, which then ends Azurite.
@@ -118,8 +137,9 @@ impl Blobs {
             chores,
             open,
             process: Arc::new(tokio::sync::Mutex::new(process)),
+            is_kept: folder.is_some(),
         };
-        blobs.add_account(DISK_ACCOUNT, [contents::random_key(), contents::random_key()]);
+        blobs.add_account(DISK_ACCOUNT, place.disk_keys.clone());
         Ok(blobs)
     }
 
@@ -139,7 +159,7 @@ impl Blobs {
         let process = self.process.clone();
         self.later(async move {
             let mut process = process.lock().await;
-            if process.input.write_all(format!("{line}\n").as_bytes()).await.is_ok() {
+            if process.input.write_all(format!("accounts {line}\n").as_bytes()).await.is_ok() {
                 process.said("accounts taken").await;
             }
         });
@@ -150,6 +170,36 @@ impl Blobs {
         self.open.send_modify(|open| *open += 1);
         // The worker lives as long as this sender.
         let _ = self.chores.send(Box::pin(chore));
+    }
+
+    /// Has Azurite save what it holds, where it keeps it. What was changed may be acknowledged afterwards.
+    async fn save(&self) -> Result<(), String> {
+        if !self.is_kept {
+            return Ok(());
+        }
+        let mut process = self.process.lock().await;
+        process.input.write_all(b"save\n").await.map_err(|error| error.to_string())?;
+        match process.said("save ").await {
+            Some(line) if line == "save done" => Ok(()),
+            other => Err(other.unwrap_or_else(|| "Azurite has ended".into())),
+        }
+    }
+
+    /// Waits until what the emulator itself has put there is saved, where it is kept.
+    pub async fn kept(&self) {
+        if self.is_kept {
+            self.settled().await;
+        }
+    }
+
+    /// Puts back what was kept.
+    pub fn restore(&self, blobs: BTreeMap<String, Blob>) {
+        self.index().restore(blobs);
+    }
+
+    /// What is to be written since the last time.
+    pub fn take_changed(&self) -> Vec<(String, Option<Blob>)> {
+        self.index().take_changed()
     }
 
     /// Waits until nothing of the emulator's own is left to do.

@@ -96,7 +96,7 @@ fn serve_collection(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Res
     if target.rest.len() == 5 && target.rest[3].eq_ignore_ascii_case("@all") {
         return page::list(world, call, &of_all_users(world, target), |resource| shown(world, call, resource, &expand));
     }
-    page::list(world, call, &world.store.members(&collection), |resource| shown(world, call, resource, &expand))
+    page::members(world, call, &collection, |resource| shown(world, call, resource, &expand))
 }
 
 /// The lab and everything between it and this resource must exist; users and policy sets are there by themselves.

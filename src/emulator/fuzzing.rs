@@ -30,7 +30,7 @@ impl Cloud {
             let base = "https://127.0.0.1:1/";
             let identity = Identity::new(base, Provider::default(), Vec::new(), None).expect("an identity");
             let world = Arc::new(World::new(base.into(), identity, Settings::new(60_000.0), 3, None));
-            Seed::read(None).and_then(|seed| seed.plant(&world)).expect("the built-in seed");
+            Seed::read(None).and_then(|mut seed| seed.plant(&world)).expect("the built-in seed");
             let token = world.identity.issue(CLIENT, "https://management.azure.com/", world.clock.now(), 86_400).expect("a token");
             (world, token)
         });

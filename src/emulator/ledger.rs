@@ -160,8 +160,8 @@ impl Ledger {
         self.noted.notify_one();
     }
 
-    /// Notes that a resource changes; `before` is how it looked. Called while the store is locked.
-    pub fn resource(&self, key: &Arc<str>, before: Option<&Arc<Resource>>) {
+    /// Notes that a resource changes; `before` tells how it looked. Called while the store is locked.
+    pub fn resource(&self, key: &Arc<str>, before: impl FnOnce() -> Option<Arc<Resource>>) {
         if !self.is_open() {
             return;
         }
@@ -193,6 +193,13 @@ impl Ledger {
         let name = work.given.pop_front().unwrap_or(fresh);
         work.begun.operations.push(name.clone());
         name
+    }
+
+    /// Notes that blobs changed, which know themselves what.
+    pub fn blobs(&self) {
+        if self.is_open() {
+            self.note(&mut self.lock());
+        }
     }
 
     /// Notes that the settings changed.
@@ -324,14 +331,15 @@ impl Drop for Served<'_> {
 }
 
 impl Inner {
-    fn changed_by(&mut self, number: u64, key: &Arc<str>, before: Option<&Arc<Resource>>) {
+    fn changed_by(&mut self, number: u64, key: &Arc<str>, before: impl FnOnce() -> Option<Arc<Resource>>) {
         let others: Vec<u64> = self.owners.get(key).into_iter().flatten().copied().filter(|other| *other != number).collect();
         let Some(work) = self.work.get_mut(&number) else { return };
         // Work that began later is not what this follows.
         work.follows.extend(others.into_iter().filter(|other| *other < number));
         if !work.before.contains_key(key) {
-            work.before.insert(key.clone(), before.cloned());
-            self.pending.before.insert((number, key.clone()), before.cloned());
+            let before = before();
+            work.before.insert(key.clone(), before.clone());
+            self.pending.before.insert((number, key.clone()), before);
             self.owners.entry(key.clone()).or_default().insert(number);
         }
     }

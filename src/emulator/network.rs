@@ -88,16 +88,15 @@ fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiErr
         return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
     }
     let type_name = provider::proper_type(&format!("Microsoft.Network/{}", target.rest[0]));
-    let items = if target.group.is_none() && target.rest.len() == 1 {
-        world.store.of_type(&target.subscription, &type_name)
-    } else {
-        let parent = generic::id_of(target);
-        if target.rest.len() > 1 && !world.store.contains(&parent.key()) {
-            return Err(generic::not_found(&parent));
-        }
-        world.store.members(&format!("{}/providers/Microsoft.Network/{}", target.scope(), target.rest.join("/")))
-    };
-    page::list(world, call, &items, |resource| shown(world, resource))
+    let show = |resource: &Resource| shown(world, resource);
+    if target.group.is_none() && target.rest.len() == 1 {
+        return page::list(world, call, &world.store.of_type(&target.subscription, &type_name), show);
+    }
+    let parent = generic::id_of(target);
+    if target.rest.len() > 1 && !world.store.contains(&parent.key()) {
+        return Err(generic::not_found(&parent));
+    }
+    page::members(world, call, &format!("{}/providers/Microsoft.Network/{}", target.scope(), target.rest.join("/")), show)
 }
 
 /// A resource without references from what is gone.

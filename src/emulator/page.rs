@@ -26,8 +26,7 @@ pub fn list(world: &World, call: &Call<'_>, items: &[Arc<Resource>], show: impl 
     Ok(page(call, &shown, more.then(|| format!("after:{end}"))))
 }
 
-/// A list of everything below `prefix` that `accepts` takes. Its pages are found by the id where the one before ended, so that each costs
-/// what is on it, however long the list is.
+/// A list of everything below `prefix` that `accepts` takes.
 pub fn below(
     world: &World,
     call: &Call<'_>,
@@ -35,16 +34,31 @@ pub fn below(
     accepts: impl Fn(&Resource) -> bool,
     show: impl Fn(&Resource) -> Value,
 ) -> Result<Reply, ApiError> {
+    by_key(world, call, |after, count| world.store.below_after(prefix, after, count, &accepts), show)
+}
+
+/// A list of the members of a collection.
+pub fn members(world: &World, call: &Call<'_>, collection: &str, show: impl Fn(&Resource) -> Value) -> Result<Reply, ApiError> {
+    by_key(world, call, |after, count| world.store.members_after(collection, after, count), show)
+}
+
+/// A list that is in the order of ids. `find` gives so many from behind an id on. Pages are found by the id where the one before ended, so
+/// that each costs what is on it, however long the list is.
+fn by_key(
+    world: &World,
+    call: &Call<'_>,
+    find: impl Fn(Option<&str>, usize) -> Vec<Arc<Resource>>,
+    show: impl Fn(&Resource) -> Value,
+) -> Result<Reply, ApiError> {
     let wanted = |name: &str| call.request.parameter(name).is_some_and(|text| !text.trim().is_empty());
     if wanted("$filter") || wanted("$orderby") || wanted("$top") {
-        let items: Vec<Arc<Resource>> = world.store.below(prefix).into_iter().filter(|resource| accepts(resource)).collect();
-        return list(world, call, &items, show);
+        return list(world, call, &find(None, usize::MAX), show);
     }
-    let after = token(call)?.map(|text| text.strip_prefix("below:").map(str::to_owned).ok_or_else(|| invalid_token(&text))).transpose()?;
-    let mut items = world.store.below_after(prefix, after.as_deref(), world.page_size + 1, accepts);
+    let after = token(call)?.map(|text| text.strip_prefix("behind:").map(str::to_owned).ok_or_else(|| invalid_token(&text))).transpose()?;
+    let mut items = find(after.as_deref(), world.page_size + 1);
     let more = items.len() > world.page_size;
     items.truncate(world.page_size);
-    let next = items.last().filter(|_| more).map(|last| format!("below:{}", last.key));
+    let next = items.last().filter(|_| more).map(|last| format!("behind:{}", last.key));
     let shown: Vec<Value> = items.iter().map(|resource| show(resource)).collect();
     Ok(page(call, &shown, next))
 }

@@ -19,7 +19,7 @@ use super::{
     provider,
     resources::{add_subscription, generic, group},
     storage,
-    store::Resource,
+    store::{Kept, Resource},
     world::World,
 };
 
@@ -69,7 +69,7 @@ struct Group {
     #[serde(default)]
     labs: Vec<Lab>,
     #[serde(default)]
-    resources: Vec<Value>,
+    resources: Vec<Kept<Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,8 +98,12 @@ impl Seed {
         let Some(path) = path else { return Ok(Self::built_in()) };
         let bytes = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let problem = |problem: String| Error::Seed { path: path.to_owned(), problem };
-        let value = parse_object(&bytes).map_err(|error| problem(error.message))?;
-        let mut seed: Self = serde_json::from_value(value).map_err(|error| problem(error.to_string()))?;
+        // What is not strict JSON is read as requests are, with everything in memory at once.
+        let tolerant = |_| {
+            let value = parse_object(&bytes).map_err(|error| problem(error.message))?;
+            serde_json::from_value(value).map_err(|error| problem(error.to_string()))
+        };
+        let mut seed: Self = serde_json::from_slice(&bytes).or_else(tolerant)?;
         if seed.page_size == 0 {
             return Err(problem("'pageSize' must be 1 or more".into()));
         }
@@ -121,8 +125,12 @@ impl Seed {
     }
 
     /// Puts everything in place.
-    pub fn plant(&self, world: &World) -> Result<(), Error> {
+    pub fn plant(&mut self, world: &World) -> Result<(), Error> {
         self.subscriptions.iter().try_for_each(|subscription| self.plant_subscription(world, subscription))?;
+        for group in self.subscriptions.iter_mut().flat_map(|subscription| &mut subscription.resource_groups) {
+            // Each is forgotten as soon as it is in place.
+            std::mem::take(&mut group.resources).into_iter().try_for_each(|resource| plant_resource(world, &resource, &group.location))?;
+        }
         for application in &self.identities {
             for grant in application.roles.iter().flatten() {
                 let problem = |problem| Error::Seed { path: PathBuf::from("identities"), problem };
@@ -140,9 +148,6 @@ impl Seed {
             for lab in &group.labs {
                 self.plant_lab(world, &in_group(id, &group.name, "Microsoft.DevTestLab", "labs", &lab.name), &group.location, lab)?;
             }
-        }
-        for group in &subscription.resource_groups {
-            group.resources.iter().try_for_each(|resource| plant_resource(world, resource, &group.location))?;
         }
         Ok(())
     }

@@ -159,6 +159,9 @@ pub async fn respond(world: Arc<World>, request: hyper::Request<Incoming>) -> Re
         }
     };
     // No answer tells of what might be lost.
+    if let Some(blobs) = world.blobs.as_ref().filter(|_| !matches!(request.method.as_str(), "GET" | "HEAD")) {
+        blobs.kept().await;
+    }
     if world.ledger.written().await.is_err() {
         reply = ApiError::new(500, "InternalServerError", "The emulator's state file cannot be written.").into();
     }

@@ -12,10 +12,11 @@ use time::OffsetDateTime;
 
 use super::{
     Error,
+    blobs::{Blobs, Place, index::Blob},
     identity::{self, Application, Provider},
     ledger::{Begun, Pending},
-    operation, router,
-    store::Resource,
+    operation, router, storage,
+    store::{self, Resource},
     tls,
     world::World,
 };
@@ -25,6 +26,7 @@ const RESOURCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("resour
 const OPERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("operations");
 const WORK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("work");
 const BEFORE: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("before");
+const BLOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blobs");
 
 /// The layout of the file. A file of another version is refused.
 const VERSION: u32 = 1;
@@ -46,6 +48,9 @@ pub struct Meta {
     pub provider: Provider,
     /// How many items a page of a list holds.
     pub page_size: usize,
+    /// Where blobs are; `None` without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<Place>,
 }
 
 impl Meta {
@@ -56,8 +61,9 @@ impl Meta {
         identities: Vec<Application>,
         provider: Provider,
         page_size: usize,
+        blobs: Option<Place>,
     ) -> Self {
-        Self { version: VERSION, authority, secrets, identities, provider, page_size }
+        Self { version: VERSION, authority, secrets, identities, provider, page_size, blobs }
     }
 }
 
@@ -97,6 +103,7 @@ pub struct Loaded {
     operations: Vec<operation::Record>,
     work: BTreeMap<u64, Begun>,
     before: Vec<((u64, String), Option<Resource>)>,
+    blobs: BTreeMap<String, Blob>,
 }
 
 fn wrong(error: &dyn std::fmt::Display) -> Error {
@@ -127,6 +134,7 @@ impl State {
             operations: Vec::new(),
             work: BTreeMap::new(),
             before: Vec::new(),
+            blobs: BTreeMap::new(),
         };
         let table = transaction.open_table(RESOURCES).map_err(|error| wrong(&error))?;
         for row in table.iter().map_err(|error| wrong(&error))? {
@@ -148,6 +156,13 @@ impl State {
             let (number, id) = key.value();
             let before = if value.value().is_empty() { None } else { Some(resource(id, value.value())?) };
             loaded.before.push(((number, id.to_owned()), before));
+        }
+        // Files of emulators that could not keep blobs have no such table.
+        if let Ok(table) = transaction.open_table(BLOBS) {
+            for row in table.iter().map_err(|error| wrong(&error))? {
+                let (key, value) = row.map_err(|error| wrong(&error))?;
+                loaded.blobs.insert(key.value().to_owned(), parse(value.value())?);
+            }
         }
         Ok(Some(loaded))
     }
@@ -171,6 +186,9 @@ impl State {
                     Some(resource) => table.insert(&*key, record(&resource).as_slice())?,
                     None => table.remove(&*key)?,
                 };
+            }
+            if let Some(blobs) = &world.blobs {
+                write_blobs(&mut transaction.open_table(BLOBS)?, blobs)?;
             }
             write_operations(&mut transaction.open_table(OPERATIONS)?, world, &pending)?;
             write_work(&mut transaction.open_table(WORK)?, &mut transaction.open_table(BEFORE)?, &pending)?;
@@ -210,6 +228,16 @@ fn write_operations(table: &mut redb::Table<'_, &str, &[u8]>, world: &World, pen
     Ok(())
 }
 
+fn write_blobs(table: &mut redb::Table<'_, &str, &[u8]>, blobs: &Blobs) -> Result<(), redb::Error> {
+    for (key, blob) in blobs.take_changed() {
+        match blob {
+            Some(blob) => table.insert(key.as_str(), bytes(&blob).as_slice())?,
+            None => table.remove(key.as_str())?,
+        };
+    }
+    Ok(())
+}
+
 fn write_work(
     work: &mut redb::Table<'_, u64, &[u8]>,
     before: &mut redb::Table<'_, (u64, &str), &[u8]>,
@@ -237,6 +265,10 @@ impl Loaded {
         }
         for record in self.operations.drain(..).filter(|record| record.state.is_final()) {
             world.operations.restore(record);
+        }
+        if let Some(blobs) = &world.blobs {
+            blobs.restore(std::mem::take(&mut self.blobs));
+            storage::reopen(world);
         }
         world.settings_mut().apply(&std::mem::take(&mut self.settings.settings));
         world.clock.set_offset(self.settings.clock_offset);
@@ -279,7 +311,7 @@ fn record(resource: &Resource) -> Vec<u8> {
     let private = Value::Object(resource.private.clone());
     bytes(&Record {
         type_name: resource.type_name.clone(),
-        body: &resource.body,
+        body: &*resource.body,
         private: &private,
         created_at: resource.created_at,
         updated_at: resource.updated_at,
@@ -295,8 +327,8 @@ fn resource(key: &str, row: &[u8]) -> Result<Resource, Error> {
     Ok(Resource {
         key: key.into(),
         type_name: record.type_name,
-        body: record.body,
-        private,
+        body: record.body.into(),
+        private: private.into(),
         created_at: record.created_at,
         updated_at: record.updated_at,
     })
@@ -308,5 +340,5 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| wrong(&error))
+    store::parse(bytes).map_err(|error| wrong(&error))
 }

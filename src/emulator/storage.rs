@@ -24,6 +24,7 @@ use super::{
 pub const ACCOUNTS: &str = "Microsoft.Storage/storageAccounts";
 /// How long an account takes, before division by the speed.
 const CREATION_SECONDS: f64 = 20.0;
+const CONTAINERS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers";
 const SERVICES: [&str; 6] = ["blob", "file", "queue", "table", "dfs", "web"];
 const SKUS: [&str; 8] =
     ["Standard_LRS", "Standard_GRS", "Standard_RAGRS", "Standard_ZRS", "Premium_LRS", "Premium_ZRS", "Standard_GZRS", "Standard_RAGZRS"];
@@ -86,9 +87,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     if put.id.is(ACCOUNTS) {
         open(world, &applied.resource);
     }
-    if let (Some(blobs), Some(account), true) =
-        (&world.blobs, put.id.pairs.first(), put.id.is("Microsoft.Storage/storageAccounts/blobServices/containers"))
-    {
+    if let (Some(blobs), Some(account), true) = (&world.blobs, put.id.pairs.first(), put.id.is(CONTAINERS)) {
         blobs.make_container(&account.1.to_ascii_lowercase(), put.id.name());
     }
     Ok(applied)
@@ -112,6 +111,29 @@ pub fn ensure(world: &World, id: &Id, location: &str) {
 pub fn open(world: &World, account: &Resource) {
     if let Some(blobs) = &world.blobs {
         blobs.add_account(&account.name().to_ascii_lowercase(), keys(account));
+    }
+}
+
+/// Tells a new Azurite of the accounts and containers that were kept.
+pub fn reopen(world: &World) {
+    let Some(blobs) = &world.blobs else { return };
+    for kept in world.store.all() {
+        match kept.type_name.as_str() {
+            ACCOUNTS => {
+                let url = blobs.account_url(&kept.name().to_ascii_lowercase());
+                // An account that was made without blobs has some now.
+                if kept.property("primaryEndpoints")["blob"] != *url {
+                    world.store.update(&kept.key, |account| account.body["properties"]["primaryEndpoints"]["blob"] = json!(url));
+                }
+                open(world, &kept);
+            }
+            CONTAINERS => {
+                if let Some(account) = Id::parse(&kept.key).and_then(|id| Some(id.pairs.first()?.1.clone())) {
+                    blobs.make_container(&account, kept.name());
+                }
+            }
+            _ => {}
+        }
     }
 }
 

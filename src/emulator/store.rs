@@ -2,11 +2,16 @@
 //!
 //! Ids compare in lower case. A collection's members and everything below a resource are ranges of the ordered map, so that nothing
 //! is found by looking at everything. Every change is noted in the ledger.
+//!
+//! Resources are held as text, which takes a fifth of the memory, and the latest that were looked at as values.
+
+mod kept;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use serde_json::{Map, Value, json};
@@ -17,17 +22,19 @@ use super::{
     ledger::{Ledger, Pending},
 };
 
+pub use kept::{Kept, parse};
+
 /// A resource.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Resource {
     /// The id in lower case.
     pub key: Arc<str>,
     /// The full type in its own casing.
     pub type_name: String,
     /// What Azure shows.
-    pub body: Value,
+    pub body: Kept<Value>,
     /// What Azure never shows.
-    pub private: Map<String, Value>,
+    pub private: Kept<Map<String, Value>>,
     /// When it was made.
     pub created_at: OffsetDateTime,
     /// When its provisioning last ended.
@@ -39,7 +46,7 @@ impl Resource {
     pub fn new(body: Value, now: OffsetDateTime) -> Self {
         let key = body["id"].as_str().unwrap_or_default().to_ascii_lowercase().into();
         let type_name = body["type"].as_str().unwrap_or_default().to_owned();
-        Self { key, type_name, body, private: Map::new(), created_at: now, updated_at: now }
+        Self { key, type_name, body: body.into(), private: Map::new().into(), created_at: now, updated_at: now }
     }
 
     /// The id as Azure shows it.
@@ -109,26 +116,87 @@ impl Resource {
     }
 }
 
+impl Clone for Resource {
+    fn clone(&self) -> Self {
+        let (key, type_name) = (self.key.clone(), self.type_name.clone());
+        let (body, private) = (self.body.again(), self.private.again());
+        Self { key, type_name, body, private, created_at: self.created_at, updated_at: self.updated_at }
+    }
+}
+
+/// A resource as the store holds it, under its key.
+#[derive(Debug)]
+struct Stored {
+    type_name: Arc<str>,
+    body: Arc<str>,
+    /// `None` when nothing is hidden.
+    private: Option<Arc<str>>,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+
+impl Stored {
+    fn resource(&self, key: &Arc<str>) -> Arc<Resource> {
+        Arc::new(Resource {
+            key: key.clone(),
+            type_name: (*self.type_name).to_owned(),
+            body: Kept::of(self.body.clone()),
+            private: self.private.clone().map_or_else(|| Map::new().into(), Kept::of),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
 /// An id, and the resource that it names now.
 pub type Changed = (Arc<str>, Option<Arc<Resource>>);
 
 #[derive(Clone, Debug, Default)]
 struct Inner {
-    by_key: BTreeMap<Arc<str>, Arc<Resource>>,
+    by_key: BTreeMap<Arc<str>, Stored>,
     by_type: HashMap<(String, String), BTreeSet<Arc<str>>>,
+    /// Each type's name once: many resources have the same.
+    type_names: HashSet<Arc<str>>,
 }
+
+impl Inner {
+    fn get(&self, key: &str) -> Option<Arc<Resource>> {
+        self.by_key.get_key_value(key).map(|(key, stored)| stored.resource(key))
+    }
+
+    fn insert(&mut self, resource: &Resource) {
+        let type_name = self.type_names.get(resource.type_name.as_str()).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = resource.type_name.as_str().into();
+            self.type_names.insert(name.clone());
+            name
+        });
+        let stored = Stored {
+            type_name,
+            body: resource.body.text(),
+            private: (!resource.private.is_empty()).then(|| resource.private.text()),
+            created_at: resource.created_at,
+            updated_at: resource.updated_at,
+        };
+        self.by_key.insert(resource.key.clone(), stored);
+    }
+}
+
+/// How many resources are held as values.
+const LATEST: usize = 16_384;
 
 /// The store.
 #[derive(Debug, Default)]
 pub struct Store {
     inner: RwLock<Inner>,
+    /// What was looked at, changed only while `inner` is locked.
+    latest: Mutex<HashMap<Arc<str>, Arc<Resource>>>,
     ledger: Arc<Ledger>,
 }
 
 impl Store {
     /// An empty store that notes what changes.
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { inner: RwLock::default(), ledger }
+        Self { ledger, ..Self::default() }
     }
 
     /// A store of its own with the same resources.
@@ -140,49 +208,62 @@ impl Store {
     pub fn changed(&self, take: impl FnOnce() -> Pending) -> (Pending, Vec<Changed>) {
         let inner = self.read();
         let pending = take();
-        let resources = pending.resources.iter().map(|key| (key.clone(), inner.by_key.get(key).cloned())).collect();
+        let resources = pending.resources.iter().map(|key| (key.clone(), inner.get(key))).collect();
         (pending, resources)
     }
 
     /// The resource with this id, in whatever case.
     pub fn get(&self, id: &str) -> Option<Arc<Resource>> {
         let inner = self.read();
-        if id.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            inner.by_key.get(id.to_ascii_lowercase().as_str()).cloned()
-        } else {
-            inner.by_key.get(id).cloned()
-        }
+        inner.by_key.get_key_value(&*lower(id)).map(|(key, stored)| self.look(key, stored))
     }
 
     /// Whether there is one.
     pub fn contains(&self, id: &str) -> bool {
-        self.get(id).is_some()
+        self.read().by_key.contains_key(&*lower(id))
+    }
+
+    /// A resource as it will be looked at again soon.
+    fn look(&self, key: &Arc<str>, stored: &Stored) -> Arc<Resource> {
+        let mut latest = self.latest();
+        if let Some(resource) = latest.get(key) {
+            return resource.clone();
+        }
+        if latest.len() >= LATEST {
+            latest.clear();
+        }
+        let resource = stored.resource(key);
+        latest.insert(key.clone(), resource.clone());
+        resource
     }
 
     /// Adds or replaces a resource.
     pub fn put(&self, resource: Resource) -> Arc<Resource> {
-        let resource = Arc::new(resource);
         let mut inner = self.write();
-        self.ledger.resource(&resource.key, inner.by_key.get(&resource.key));
+        self.ledger.resource(&resource.key, || inner.get(&resource.key));
         inner.by_type.entry(type_key(&resource)).or_default().insert(resource.key.clone());
-        inner.by_key.insert(resource.key.clone(), resource.clone());
-        resource
+        inner.insert(&resource);
+        self.latest().remove(&resource.key);
+        Arc::new(resource)
     }
 
     /// Changes a resource in place; `None` when there is none.
     pub fn update(&self, id: &str, change: impl FnOnce(&mut Resource)) -> Option<Arc<Resource>> {
         let mut inner = self.write();
-        let slot = inner.by_key.get_mut(id.to_ascii_lowercase().as_str())?;
-        self.ledger.resource(&slot.key.clone(), Some(slot));
-        change(Arc::make_mut(slot));
-        Some(slot.clone())
+        let (key, stored) = inner.by_key.get_key_value(&*lower(id))?;
+        let mut resource = self.latest().remove(key).unwrap_or_else(|| stored.resource(key));
+        self.ledger.resource(key, || Some(stored.resource(key)));
+        change(Arc::make_mut(&mut resource));
+        inner.insert(&resource);
+        Some(resource)
     }
 
     /// Removes a resource.
     pub fn remove(&self, id: &str) -> Option<Arc<Resource>> {
         let mut inner = self.write();
-        let resource = inner.by_key.remove(id.to_ascii_lowercase().as_str())?;
-        self.ledger.resource(&resource.key, Some(&resource));
+        let (key, stored) = inner.by_key.remove_entry(&*lower(id))?;
+        let resource = self.latest().remove(&key).unwrap_or_else(|| stored.resource(&key));
+        self.ledger.resource(&key, || Some(resource.clone()));
         if let Some(keys) = inner.by_type.get_mut(&type_key(&resource)) {
             keys.remove(&resource.key);
         }
@@ -197,7 +278,7 @@ impl Store {
             .by_key
             .range((Bound::Included(prefix.clone()), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(&*prefix))
-            .map(|(_, resource)| resource.clone())
+            .map(|(key, stored)| self.look(key, stored))
             .collect()
     }
 
@@ -210,21 +291,29 @@ impl Store {
         };
         let inner = self.read();
         let below = inner.by_key.range::<Arc<str>, _>((start, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
-        below.map(|(_, resource)| resource).filter(|resource| accepts(resource)).take(count).cloned().collect()
+        below.map(|(key, stored)| stored.resource(key)).filter(|resource| accepts(resource)).take(count).collect()
     }
 
     /// The members of a collection: ids of the form `{collection}/{name}` and no deeper.
     pub fn members(&self, collection: &str) -> Vec<Arc<Resource>> {
+        self.members_after(collection, None, usize::MAX)
+    }
+
+    /// The first so many members of a collection, from behind a key on.
+    pub fn members_after(&self, collection: &str, after: Option<&str>, count: usize) -> Vec<Arc<Resource>> {
         let prefix = format!("{}/", collection.to_ascii_lowercase());
         let inner = self.read();
         let mut members = Vec::new();
-        let mut from: Arc<str> = prefix.as_str().into();
-        loop {
-            let next = inner.by_key.range((Bound::Included(from.clone()), Bound::Unbounded));
+        let mut from: Bound<Arc<str>> = match after {
+            Some(key) if key >= &*prefix => Bound::Excluded(key.into()),
+            _ => Bound::Included(prefix.as_str().into()),
+        };
+        while members.len() < count {
+            let next = inner.by_key.range((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
             let mut deeper = None;
-            for (key, resource) in next.take_while(|(key, _)| key.starts_with(&*prefix)) {
+            for (key, stored) in next.take(count - members.len()) {
                 match key[prefix.len()..].find('/') {
-                    None => members.push(resource.clone()),
+                    None => members.push(self.look(key, stored)),
                     Some(end) => {
                         deeper = Some(&key[..prefix.len() + end]);
                         break;
@@ -232,30 +321,40 @@ impl Store {
                 }
             }
             // What lies below a member is passed over in one step: '0' is what follows '/'.
-            let Some(member) = deeper else { return members };
-            from = format!("{member}0").into();
+            let Some(member) = deeper else { break };
+            from = Bound::Included(format!("{member}0").into());
         }
+        members
     }
 
     /// All resources of a type in a subscription.
     pub fn of_type(&self, subscription: &str, type_name: &str) -> Vec<Arc<Resource>> {
         let inner = self.read();
         let keys = inner.by_type.get(&(subscription.to_ascii_lowercase(), type_name.to_ascii_lowercase()));
-        keys.into_iter().flatten().filter_map(|key| inner.by_key.get(key).cloned()).collect()
+        keys.into_iter().flatten().filter_map(|key| Some(self.look(key, inner.by_key.get(key)?))).collect()
     }
 
     /// Everything.
     pub fn all(&self) -> Vec<Arc<Resource>> {
-        self.read().by_key.values().cloned().collect()
+        self.read().by_key.iter().map(|(key, stored)| stored.resource(key)).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn latest(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Resource>>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The id as keys are written.
+fn lower(id: &str) -> Cow<'_, str> {
+    if id.bytes().any(|byte| byte.is_ascii_uppercase()) { id.to_ascii_lowercase().into() } else { id.into() }
 }
 
 fn type_key(resource: &Resource) -> (String, String) {
@@ -284,6 +383,8 @@ mod tests {
         let names: Vec<_> =
             store.members("/subscriptions/s/A/L/b").iter().map(|member| member.key.rsplit('/').next().map(str::to_owned)).collect();
         assert_eq!(names, [Some("c".to_owned()), Some("c-1".into()), Some("d".into())]);
+        let after = |key: Option<&str>, count| store.members_after("/subscriptions/s/a/l/b", key, count).len();
+        assert_eq!((after(None, 2), after(Some("/subscriptions/s/a/l/b/c"), 9), after(Some("/subscriptions/s/a/l/b/d"), 9)), (2, 2, 0));
         assert_eq!(store.below("/subscriptions/s/a/l/").len(), 5);
         assert_eq!(store.of_type("S", "a/L/b").len(), 3);
         assert!(store.remove("/subscriptions/s/a/l/b/C").is_some());

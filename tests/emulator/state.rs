@@ -8,7 +8,10 @@ use std::{
 };
 
 use dtl::emulator::{self, Options, Ready};
-use reqwest::{Certificate, Client, Method};
+use reqwest::{
+    Certificate, Client, Method,
+    header::{HeaderMap, HeaderValue},
+};
 use serde_json::{Value, json};
 
 use super::client::{ARM, Answer, Azure, DTL, GROUP, LAB, encode, linux, read};
@@ -23,8 +26,12 @@ struct Process {
 
 impl Process {
     async fn start(state: &Path, speed: &str) -> Self {
+        Self::start_with(state, speed, &[]).await
+    }
+
+    async fn start_with(state: &Path, speed: &str, further: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dtl"));
-        command.args(["emulator", "--speed", speed, "--state"]).arg(state);
+        command.args(["emulator", "--speed", speed]).args(further).arg("--state").arg(state);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the emulator starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("an output")).read_line(&mut line).expect("the ready line");
@@ -219,4 +226,78 @@ async fn a_file_that_is_none_is_refused_and_one_in_use_as_well() {
     azure.emulator.stop().await;
     let azure = Azure::over(emulator::start(options(&file)).await.expect("started again")).await;
     azure.get(&machine("kept")).await.expect(200);
+}
+
+/// Sends a request to an address that is signed.
+async fn blob(process: &Process, method: Method, url: &str, headers: &[(&str, &str)], body: &'static str) -> (u16, HeaderMap, String) {
+    let mut request =
+        process.http.request(method, url).header("x-ms-version", "2021-08-06").header("content-length", body.len()).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.expect("the blob service answers");
+    (answer.status().as_u16(), answer.headers().clone(), answer.text().await.expect("a body"))
+}
+
+async fn upload_uri(process: &Process, name: &str) -> String {
+    let path = format!("{LAB}/generateUploadUri?api-version={DTL}");
+    let answer = process.send(Method::POST, &path, Some(json!({"blobName": name}))).await.expect(200);
+    answer.body["uploadUri"].as_str().expect("an address").to_owned()
+}
+
+#[tokio::test]
+async fn blobs_and_copies_on_their_way_outlive_a_kill() {
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join("node_modules/azurite").is_dir() {
+        eprintln!("skipped: without `npm ci` there is no Azurite");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state.redb");
+    let first = Process::start_with(&state, "60", &["--blobs"]).await;
+    let account = format!("{GROUP}/providers/Microsoft.Storage/storageAccounts/contosokept?api-version=2023-01-01");
+    let body = json!({"location": "westeurope", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    let made = first.put(&account, body).await;
+    assert!(matches!(made.status, 200..=202), "{}", made.body);
+
+    let text = upload_uri(&first, "text.txt").await;
+    let (status, _, said) = blob(&first, Method::PUT, &text, &[("x-ms-blob-type", "BlockBlob")], "as it was").await;
+    assert_eq!(status, 201, "{said}");
+    let disk = upload_uri(&first, "disk.vhd").await;
+    let page = [("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-length", "1073741824")];
+    assert_eq!(blob(&first, Method::PUT, &disk, &page, "").await.0, 201);
+    // A copy that takes days.
+    let settings = json!({"durations": {"blobCopySecondsPerGiB": 30_000_000}});
+    first.send(Method::POST, "/emulator/settings", Some(settings)).await.expect(200);
+    let copy = upload_uri(&first, "copy.vhd").await;
+    let (status, begun, said) = blob(&first, Method::PUT, &copy, &[("x-ms-copy-source", disk.as_str())], "").await;
+    assert_eq!((status, &begun["x-ms-copy-status"]), (202, &HeaderValue::from_static("pending")), "{said}");
+    let gone = upload_uri(&first, "gone.vhd").await;
+    assert_eq!(blob(&first, Method::PUT, &gone, &page, "").await.0, 201);
+    assert_eq!(blob(&first, Method::DELETE, &gone, &[], "").await.0, 403, "the address is for writing");
+    // Made in the last moment: nothing of it may be lost either.
+    let last = upload_uri(&first, "last.txt").await;
+    assert_eq!(blob(&first, Method::PUT, &last, &[("x-ms-blob-type", "BlockBlob")], "at last").await.0, 201);
+    let endpoint = first.ready.blob_endpoint.clone();
+    first.kill();
+
+    let second = Process::start_with(&state, "60", &["--blobs"]).await;
+    assert_eq!(second.ready.blob_endpoint, endpoint, "addresses that were given out stay");
+    for (url, contents) in [(&text, "as it was"), (&last, "at last")] {
+        let (status, _, got) = blob(&second, Method::GET, url, &[], "").await;
+        assert_eq!((status, got.as_str()), (200, contents));
+    }
+    let (status, copied, _) = blob(&second, Method::HEAD, &copy, &[], "").await;
+    assert_eq!((status, &copied["x-ms-copy-status"]), (200, &HeaderValue::from_static("pending")));
+    assert_eq!(copied["x-ms-copy-id"], begun["x-ms-copy-id"]);
+    let listed = second.send(Method::POST, &format!("{LAB}/listVhds?api-version={DTL}"), Some(json!({}))).await.expect(200);
+    let listed: Vec<&str> = listed.body["value"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
+    let plain = |url: &str| url.split('?').next().expect("an address").to_owned();
+    assert_eq!(listed, [plain(&copy), plain(&disk), plain(&gone)]);
+    let kept = second.get(&account).await.expect(200);
+    let blobs = kept.body["properties"]["primaryEndpoints"]["blob"].as_str().expect("an address").to_owned();
+    assert_eq!(Some(blobs), endpoint.map(|endpoint| format!("{endpoint}contosokept/")));
+    second.kill();
+
+    let error = emulator::start(Options { state: Some(state), ..Options::default() }).await.expect_err("its blobs would be missing");
+    assert!(error.to_string().ends_with("start with --blobs"), "{error}");
 }

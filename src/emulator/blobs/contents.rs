@@ -139,7 +139,11 @@ impl Blobs {
         let Ok(request) = request.body(body) else { return };
         match self.client.request(request).await {
             // A container that is there already is as good as a new one.
-            Ok(answer) if answer.status().is_success() || answer.status().as_u16() == 409 => {}
+            Ok(answer) if answer.status().is_success() || answer.status().as_u16() == 409 => {
+                if let Err(problem) = self.save().await {
+                    tracing::warn!(target: "dtl::emulator", "azurite did not save {method} {path}: {problem}");
+                }
+            }
             Ok(answer) => tracing::warn!(target: "dtl::emulator", "azurite answered {method} {path} with {}", answer.status()),
             Err(error) => tracing::warn!(target: "dtl::emulator", "azurite did not answer {method} {path}: {error}"),
         }

@@ -96,9 +96,26 @@ impl Seen {
     }
 }
 
+/// Serves a request; what it changes is kept before it is acknowledged.
 async fn serve(world: &World, blobs: &Blobs, request: Request<Incoming>) -> Response<Body> {
     blobs.settled().await;
     let seen = Seen::of(&request, blobs);
+    let looks = matches!(seen.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+    let response = serve_seen(world, blobs, request, seen).await;
+    if looks || !response.status().is_success() {
+        return response;
+    }
+    world.ledger.blobs();
+    if let Err(problem) = blobs.save().await {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &format!("The blobs cannot be saved: {problem}."));
+    }
+    if world.ledger.written().await.is_err() {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The emulator's state file cannot be written.");
+    }
+    response
+}
+
+async fn serve_seen(world: &World, blobs: &Blobs, request: Request<Incoming>, seen: Seen) -> Response<Body> {
     let pending = blobs.index().get(&seen.key).and_then(|blob| blob.copy.clone()).filter(|copy| copy.status() == "pending");
     if seen.replaces_blob() && pending.is_some() {
         return error(StatusCode::CONFLICT, "PendingCopyOperation", "There is currently a pending copy operation.");

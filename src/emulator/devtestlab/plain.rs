@@ -131,7 +131,7 @@ pub fn put(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
     } else {
         let source = lab.as_ref().map_or_else(|| put.body.clone(), |lab| with_location(put.body, lab));
         let mut resource = new_resource(world, put.id, &source, given);
-        resource.private = hidden;
+        *resource.private = hidden;
         Some(world.store.put(resource))
     };
     let resource = resource.ok_or_else(|| super::not_found(put.id))?;

@@ -89,12 +89,12 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Repl
 }
 
 fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
-    let items = if target.group.is_none() && target.rest.len() == 1 {
-        world.store.of_type(&target.subscription, &format!("{}/{}", target.namespace, target.rest[0]))
-    } else {
-        world.store.members(&format!("{}/providers/{}/{}", target.scope(), target.namespace, target.rest.join("/")))
-    };
-    page::list(world, call, &items, |resource| resource.body.clone())
+    let show = |resource: &Resource| resource.body.clone();
+    if target.group.is_none() && target.rest.len() == 1 {
+        let items = world.store.of_type(&target.subscription, &format!("{}/{}", target.namespace, target.rest[0]));
+        return page::list(world, call, &items, show);
+    }
+    page::members(world, call, &format!("{}/providers/{}/{}", target.scope(), target.namespace, target.rest.join("/")), show)
 }
 
 fn act(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {

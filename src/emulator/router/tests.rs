@@ -215,7 +215,7 @@ fn world() -> Arc<World> {
     let base = "https://127.0.0.1:1/";
     let identity = Identity::new(base, Provider::default(), Vec::new(), None).expect("an identity");
     let world = Arc::new(World::new(base.into(), identity, Settings::new(60_000.0), 3, None));
-    Seed::read(None).and_then(|seed| seed.plant(&world)).expect("the built-in seed");
+    Seed::read(None).and_then(|mut seed| seed.plant(&world)).expect("the built-in seed");
     world
 }
 
