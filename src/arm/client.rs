@@ -153,17 +153,23 @@ impl Client {
 
     /// All items of a list, over all its pages.
     pub async fn list(&self, request: Request) -> Result<Vec<Value>, Error> {
+        let mut items = Vec::new();
+        self.list_each(request, &mut |item| items.push(item)).await?;
+        Ok(items)
+    }
+
+    /// Hands over a list item by item. No more than one page is in memory, however long the list is.
+    pub async fn list_each(&self, request: Request, each: &mut (dyn FnMut(Value) + Send)) -> Result<(), Error> {
         let describe = request.describe();
         let unusable = |problem: String| Error::Answer { request: describe.clone(), problem };
-        let mut items = Vec::new();
         let mut seen = HashSet::new();
         let mut page = self.send(request).await?.body;
         loop {
             match page.get_mut("value").map(Value::take) {
-                Some(Value::Array(values)) => items.extend(values),
+                Some(Value::Array(values)) => values.into_iter().for_each(&mut *each),
                 _ => return Err(unusable("it holds no list".to_owned())),
             }
-            let Some(link) = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()) else { return Ok(items) };
+            let Some(link) = page.get("nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()) else { return Ok(()) };
             let url = self.own_url(link).map_err(|problem| unusable(format!("the next page's address {problem}")))?;
             if !seen.insert(url.to_string()) {
                 return Err(unusable("its pages go round in a circle".to_owned()));

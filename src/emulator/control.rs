@@ -65,7 +65,7 @@ pub fn resources(world: &World) -> impl Iterator<Item = Vec<u8>> + Send + use<> 
 }
 
 fn with_times(resource: &Resource) -> Value {
-    let mut body = resource.body.clone();
+    let mut body = resource.body.value();
     body["emulator"] = json!({"createdAt": millisecond_date(resource.created_at), "updatedAt": millisecond_date(resource.updated_at)});
     body
 }

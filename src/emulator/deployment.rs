@@ -71,7 +71,7 @@ fn list(world: &World, call: &Call<'_>, scope: &str) -> Result<Reply, ApiError> 
     if call.method() != "GET" {
         return Err(ApiError::method_not_allowed(call.method(), &call.request.path));
     }
-    page::members(world, call, &format!("{scope}/providers/Microsoft.Resources/deployments"), |deployment| deployment.body.clone())
+    page::members(world, call, &format!("{scope}/providers/Microsoft.Resources/deployments"), |deployment| deployment.body.value())
 }
 
 fn not_found(id: &Id) -> ApiError {

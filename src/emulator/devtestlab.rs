@@ -211,7 +211,7 @@ fn of_all_users(world: &World, target: &Target) -> Vec<Arc<Resource>> {
 }
 
 fn show(resource: &Resource) -> Value {
-    let mut body = resource.body.clone();
+    let mut body = resource.body.value();
     if resource.type_name == "Microsoft.DevTestLab/labs/serviceRunners"
         && let Some(parts) = body.as_object_mut()
     {

@@ -138,7 +138,7 @@ fn hash(call: &Call<'_>) -> Result<Reply, ApiError> {
 }
 
 fn shown(resource: &Resource) -> Value {
-    resource.body.clone()
+    resource.body.value()
 }
 
 /// Whether lists of resources have it: it has a region of its own.

@@ -284,36 +284,39 @@ impl Store {
 
     /// The first so many below `prefix` that `accepts` takes, from behind a key on.
     pub fn below_after(&self, prefix: &str, after: Option<&str>, count: usize, accepts: impl Fn(&Resource) -> bool) -> Vec<Arc<Resource>> {
-        let prefix: Arc<str> = prefix.to_ascii_lowercase().into();
-        let start = match after {
-            Some(key) if key >= &*prefix => Bound::Excluded(key.into()),
-            _ => Bound::Included(prefix.clone()),
-        };
+        let prefix = prefix.to_ascii_lowercase();
         let inner = self.read();
-        let below = inner.by_key.range::<Arc<str>, _>((start, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
+        let below = inner.by_key.range((start(&prefix, after), Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
         below.map(|(key, stored)| stored.resource(key)).filter(|resource| accepts(resource)).take(count).collect()
     }
 
     /// The members of a collection: ids of the form `{collection}/{name}` and no deeper.
     pub fn members(&self, collection: &str) -> Vec<Arc<Resource>> {
-        self.members_after(collection, None, usize::MAX)
+        self.range_of_members(collection, None, usize::MAX, |key, stored| self.look(key, stored))
     }
 
     /// The first so many members of a collection, from behind a key on.
     pub fn members_after(&self, collection: &str, after: Option<&str>, count: usize) -> Vec<Arc<Resource>> {
+        self.range_of_members(collection, after, count, |key, stored| stored.resource(key))
+    }
+
+    fn range_of_members(
+        &self,
+        collection: &str,
+        after: Option<&str>,
+        count: usize,
+        resource: impl Fn(&Arc<str>, &Stored) -> Arc<Resource>,
+    ) -> Vec<Arc<Resource>> {
         let prefix = format!("{}/", collection.to_ascii_lowercase());
         let inner = self.read();
         let mut members = Vec::new();
-        let mut from: Bound<Arc<str>> = match after {
-            Some(key) if key >= &*prefix => Bound::Excluded(key.into()),
-            _ => Bound::Included(prefix.as_str().into()),
-        };
+        let mut from = start(&prefix, after);
         while members.len() < count {
             let next = inner.by_key.range((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(&*prefix));
             let mut deeper = None;
             for (key, stored) in next.take(count - members.len()) {
                 match key[prefix.len()..].find('/') {
-                    None => members.push(self.look(key, stored)),
+                    None => members.push(resource(key, stored)),
                     Some(end) => {
                         deeper = Some(&key[..prefix.len() + end]);
                         break;
@@ -349,6 +352,14 @@ impl Store {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a range of keys that begin so starts: behind one of them, or at the first.
+fn start(prefix: &str, after: Option<&str>) -> Bound<Arc<str>> {
+    match after {
+        Some(key) if key >= prefix => Bound::Excluded(key.into()),
+        _ => Bound::Included(prefix.into()),
     }
 }
 

@@ -161,20 +161,6 @@ pub struct Vm {
 }
 
 impl Lab {
-    /// A lab from the answers to its lists of custom images, virtual machines and formulas.
-    pub fn read(id: ResourceId, location: String, images: &[Value], vms: &[Value], formulas: &[Value]) -> Self {
-        let mut in_use = BTreeMap::new();
-        for vm in vms {
-            let image = vm["properties"]["customImageId"].as_str();
-            in_use.extend(image.map(|image| (image.to_ascii_lowercase(), format!("virtual machine '{}'", text(vm, "name")))));
-        }
-        for formula in formulas {
-            let image = formula["properties"]["formulaContent"]["properties"]["customImageId"].as_str();
-            in_use.extend(image.map(|image| (image.to_ascii_lowercase(), format!("formula '{}'", text(formula, "name")))));
-        }
-        Self { id, location, images: images.iter().map(Image::read).collect(), vms: vms.iter().map(Vm::read).collect(), in_use }
-    }
-
     /// The image of this name.
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.name.eq_ignore_ascii_case(name))
@@ -241,6 +227,18 @@ impl Vm {
             created: date(&properties["createdDate"]),
         }
     }
+}
+
+/// The image that a virtual machine was made of, and what keeps it therefore.
+fn used_by_vm(vm: &Value) -> Option<(String, String)> {
+    let image = vm["properties"]["customImageId"].as_str()?;
+    Some((image.to_ascii_lowercase(), format!("virtual machine '{}'", text(vm, "name"))))
+}
+
+/// The image that machines of a formula are made of, and what keeps it therefore.
+fn used_by_formula(formula: &Value) -> Option<(String, String)> {
+    let image = formula["properties"]["formulaContent"]["properties"]["customImageId"].as_str()?;
+    Some((image.to_ascii_lowercase(), format!("formula '{}'", text(formula, "name"))))
 }
 
 fn text(resource: &Value, name: &str) -> String {

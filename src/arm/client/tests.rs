@@ -349,6 +349,17 @@ async fn lists_are_read_to_the_last_page() {
 }
 
 #[tokio::test]
+async fn items_are_handed_over_before_the_next_page_is_asked_for() {
+    let (host, client) = set_up([
+        on("GET", "/labs?api-version").reply(200, &json!({"value": [1, 2], "nextLink": "https://arm.example/labs?$skiptoken=2"})),
+        on("GET", "/labs?$skiptoken=2").reply(200, &json!({"value": [3]})),
+    ]);
+    let mut seen = Vec::new();
+    client.list_each(Request::get("/labs", V), &mut |item| seen.push((item, host.sent().len()))).await.unwrap();
+    assert_eq!(seen, [(json!(1), 1), (json!(2), 1), (json!(3), 2)]);
+}
+
+#[tokio::test]
 async fn pages_lead_neither_away_nor_in_a_circle() {
     for (link, expected) in [
         ("https://evil.example/labs", "leads away from the resource manager at arm.example"),

@@ -308,7 +308,7 @@ pub fn complete_seeded(world: &World, id: &Id) {
 
 /// A machine as a GET shows it: artifacts, compute and network only when asked for.
 pub fn show(world: &World, machine: &Resource, expand: &Expand) -> Value {
-    let mut body = machine.body.clone();
+    let mut body = machine.body.value();
     let Some(properties) = body["properties"].as_object_mut() else { return body };
     if !expand.has("artifacts") {
         properties.remove("artifacts");

@@ -89,7 +89,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, target: &Target, id: &Id) -> Repl
 }
 
 fn list(world: &World, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
-    let show = |resource: &Resource| resource.body.clone();
+    let show = |resource: &Resource| resource.body.value();
     if target.group.is_none() && target.rest.len() == 1 {
         let items = world.store.of_type(&target.subscription, &format!("{}/{}", target.namespace, target.rest[0]));
         return page::list(world, call, &items, show);

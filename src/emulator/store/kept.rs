@@ -20,6 +20,17 @@ impl<T: Serialize + DeserializeOwned + Default> Kept<T> {
         Self { text: Some(text), value: OnceLock::new() }
     }
 
+    /// The value itself. Whoever only shows it spares the copy that looking at it would leave.
+    pub fn value(&self) -> T
+    where
+        T: Clone,
+    {
+        match (self.value.get(), &self.text) {
+            (None, Some(text)) => read(text),
+            _ => T::clone(self),
+        }
+    }
+
     /// Another one with the same value. It is not `Clone`, so that `clone` on what is kept gives the value itself.
     pub fn again(&self) -> Self {
         Self::of(self.text())
@@ -36,8 +47,7 @@ impl<T: DeserializeOwned + Default> Deref for Kept<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // The text is our own: it can be read.
-        self.value.get_or_init(|| self.text.as_ref().and_then(|text| parse(text.as_bytes()).ok()).unwrap_or_default())
+        self.value.get_or_init(|| self.text.as_deref().map(read).unwrap_or_default())
     }
 }
 
@@ -68,6 +78,11 @@ impl<T: fmt::Debug> fmt::Debug for Kept<T> {
     }
 }
 
+/// The text is our own: it can be read.
+fn read<T: DeserializeOwned + Default>(text: &str) -> T {
+    parse(text.as_bytes()).unwrap_or_default()
+}
+
 /// Reads what the emulator itself has written, which may nest deeper than what clients may send.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -89,6 +104,7 @@ mod tests {
         let mut kept = Kept::<Value>::of(text.clone());
         assert_eq!(kept["b"].to_string(), "1.50");
         assert!(Arc::ptr_eq(&kept.text(), &text));
+        assert_eq!(Kept::<Value>::of(text).value(), *kept);
         kept["a"] = json!(true);
         assert_eq!(&*kept.text(), r#"{"b":1.50,"a":true}"#);
     }

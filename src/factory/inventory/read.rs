@@ -6,7 +6,7 @@ use async_lock::Semaphore;
 use futures::future::{join_all, try_join3};
 use serde_json::Value;
 
-use super::{Inventory, Lab, Target};
+use super::{Image, Inventory, Lab, Target, Vm, used_by_formula, used_by_vm};
 use crate::{
     arm::{ApiVersion, Client, Error, Request, ResourceId},
     devtestlab::API_VERSION,
@@ -118,15 +118,23 @@ pub async fn disks(client: &Client, gate: &Semaphore, inventory: &Inventory) -> 
     sizes.await.into_iter().flatten().collect()
 }
 
+/// Of long lists only what counts here is kept.
 async fn read_lab(client: &Client, gate: &Semaphore, id: ResourceId, lab: &Value) -> Result<Lab, Error> {
-    let list = |kind: &str| {
+    let list = |kind: &str, each| {
         let request = Request::get(format!("{id}/{kind}"), API_VERSION);
         async move {
             let _permit = gate.acquire().await;
-            client.list(request).await
+            client.list_each(request, each).await
         }
     };
-    let (images, vms, formulas) = try_join3(list("customimages"), list("virtualmachines"), list("formulas")).await?;
+    let (mut images, mut vms, mut by_vms, mut by_formulas) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut image = |image: Value| images.push(Image::read(&image));
+    let mut vm = |vm: Value| {
+        by_vms.extend(used_by_vm(&vm));
+        vms.push(Vm::read(&vm));
+    };
+    let mut formula = |formula: Value| by_formulas.extend(used_by_formula(&formula));
+    try_join3(list("customimages", &mut image), list("virtualmachines", &mut vm), list("formulas", &mut formula)).await?;
     let location = lab["location"].as_str().unwrap_or_default().to_owned();
-    Ok(Lab::read(id, location, &images, &vms, &formulas))
+    Ok(Lab { id, location, images, vms, in_use: by_vms.into_iter().chain(by_formulas).collect() })
 }
