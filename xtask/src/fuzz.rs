@@ -46,8 +46,8 @@ pub fn run(seconds: u32, only: Option<&str>) -> Result<()> {
         let found = shell::root().join("fuzz/found").join(name);
         fs::create_dir_all(&found)?;
         let mut command = shell::cargo();
-        // Without a sanitizer the installed toolchain will do; panics and time-outs are what is looked for.
-        command.args(["fuzz", "run", "--release", "--sanitizer", "none", name]).arg(&corpus).arg("--");
+        // Without a sanitizer the installed toolchain will do; panics, overflows and time-outs are what is looked for.
+        command.args(["fuzz", "run", "--release", "--debug-assertions", "--sanitizer", "none", name]).arg(&corpus).arg("--");
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", found.display()));
         command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1"]);
         let output = command.output().context("failed to start cargo fuzz")?;

@@ -70,8 +70,8 @@ pub fn measure() -> Result<(Vec<Figure>, Option<Plot>)> {
     ];
     for (name, values, sizes) in growth {
         let against: Vec<f64> = values.iter().map(|value| value / values[0]).collect();
-        let name_ = format!("emulator, growth of the {name} up to 64 times the resources");
-        figures.push(Figure::new(name_, "", against[against.len() - 1], Some(1.2)));
+        let figure = format!("emulator, growth of the {name} up to 64 times the resources");
+        figures.push(Figure::new(figure, "", against[against.len() - 1], Some(1.2)));
         plot.line(name, sizes.iter().copied().zip(against));
     }
     Ok((figures, Some(plot)))
