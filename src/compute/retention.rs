@@ -78,18 +78,36 @@ pub fn decide(versions: &[Version], keep: usize, now: OffsetDateTime) -> Vec<Dec
     ordered.iter().map(decide).collect()
 }
 
-/// Ids of the machines and scale sets that use a version: by its id, or by its definition's id while they run exactly this version.
-pub fn users(version_id: &str, machines: &[Value]) -> Vec<String> {
-    let (definition, number) = version_id.rsplit_once("/versions/").unwrap_or((version_id, ""));
-    let uses = |machine: &&Value| {
+/// A virtual machine or scale set, as far as it may use a version.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its id.
+    pub id: String,
+    /// Whether it tells the version that it runs when it names a definition. A scale set takes whatever is latest when it grows.
+    pub is_pinned: bool,
+    /// Ids of versions, and of definitions with the version that it runs.
+    images: Vec<(String, String)>,
+}
+
+impl Machine {
+    /// Reads a machine or scale set; `None` when it is made of no image.
+    pub fn read(machine: &Value) -> Option<Self> {
         let profiles = ["/properties/storageProfile/imageReference", "/properties/virtualMachineProfile/storageProfile/imageReference"];
-        profiles.iter().filter_map(|pointer| machine.pointer(pointer)).any(|reference| {
-            let id = reference["id"].as_str().unwrap_or_default();
-            let exact = reference["exactVersion"].as_str().unwrap_or_default();
-            id.eq_ignore_ascii_case(version_id) || (id.eq_ignore_ascii_case(definition) && exact == number && !number.is_empty())
-        })
+        let text = |reference: &Value, name: &str| reference[name].as_str().unwrap_or_default().to_owned();
+        let references = profiles.iter().filter_map(|pointer| machine.pointer(pointer));
+        let images: Vec<_> = references.map(|reference| (text(reference, "id"), text(reference, "exactVersion"))).collect();
+        let is_pinned = machine["properties"]["storageProfile"]["imageReference"]["exactVersion"].is_string();
+        (!images.is_empty()).then_some(Self { id: machine["id"].as_str()?.to_owned(), is_pinned, images })
+    }
+}
+
+/// Ids of the machines and scale sets that use a version: by its id, or by its definition's id while they run exactly this version.
+pub fn users(version_id: &str, machines: &[Machine]) -> Vec<String> {
+    let (definition, number) = version_id.rsplit_once("/versions/").unwrap_or((version_id, ""));
+    let uses = |(id, exact): &(String, String)| {
+        id.eq_ignore_ascii_case(version_id) || (id.eq_ignore_ascii_case(definition) && exact == number && !number.is_empty())
     };
-    machines.iter().filter(uses).filter_map(|machine| machine["id"].as_str().map(str::to_owned)).collect()
+    machines.iter().filter(|machine| machine.images.iter().any(uses)).map(|machine| machine.id.clone()).collect()
 }
 
 #[cfg(test)]
@@ -173,6 +191,7 @@ mod tests {
             json!({"id": "/other", "properties": {"storageProfile": {"imageReference": {"id": "/subscriptions/s/galleries/g/images/d", "exactVersion": "1.0.1"}}}}),
             json!({"id": "/vmss", "properties": {"virtualMachineProfile": {"storageProfile": {"imageReference": {"id": id}}}}}),
         ];
+        let machines: Vec<_> = machines.iter().filter_map(Machine::read).collect();
         let read = read(&versions, |id| users(id, &machines));
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].used_by, ["/vm", "/latest", "/vmss"]);

@@ -242,6 +242,11 @@ impl<'a, L> Session<'a, L> {
         self.client.list(request).await.map_err(|error| Error::azure(action, error))
     }
 
+    /// Hands over a list item by item, so that a long one is never in memory as a whole.
+    pub async fn list_each(&self, action: impl Into<String>, request: Request, each: &mut (dyn FnMut(Value) + Send)) -> Result<(), Error> {
+        self.client.list_each(request, each).await.map_err(|error| Error::azure(action, error))
+    }
+
     /// Notes in the ledger that something goes on from now which the task does not start by `complete`.
     pub fn leaves(&self, what: impl Into<String>, id: &str) {
         self.ledger.begin(Going { what: what.into(), id: id.to_owned(), look: None, stop: None, has_failed: false });

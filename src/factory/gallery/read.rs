@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{Definition, Formula, Gallery, LabView, Version, is_own};
 use crate::{
     arm::{Client, Error, Request, ResourceId},
-    compute::{COMPUTE, GALLERY, retention::users},
+    compute::{
+        COMPUTE, GALLERY,
+        retention::{Machine, users},
+    },
     devtestlab::shared_gallery::{self, SharedGallery, SharedImage},
     factory::{
         in_words,
@@ -115,12 +118,6 @@ fn uses(formula: &Value, gallery: &str) -> Option<Formula> {
     })
 }
 
-/// Whether a machine that names a definition tells the version that it runs. A scale set takes whatever is latest when it grows.
-fn is_pinned(machines: &[Value], id: &str) -> bool {
-    let machine = machines.iter().find(|machine| machine["id"].as_str() == Some(id));
-    machine.is_some_and(|machine| machine["properties"]["storageProfile"]["imageReference"]["exactVersion"].is_string())
-}
-
 /// Finds the virtual machines and scale sets that use a version, in every subscription that the factory knows of.
 async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, inventory: &Inventory) {
     let receivers =
@@ -132,7 +129,12 @@ async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, in
             (subscription, kind, Request::get(format!("/subscriptions/{subscription}/providers/Microsoft.Compute/{kind}"), COMPUTE))
         })
     });
-    let answers = requests.map(|(subscription, kind, request)| async move { (subscription, kind, list(client, gate, request).await) });
+    let answers = requests.map(|(subscription, kind, request)| async move {
+        let mut machines = Vec::new();
+        let _permit = gate.acquire().await;
+        let read = client.list_each(request, &mut |machine| machines.extend(Machine::read(&machine))).await;
+        (subscription, kind, read.map(|()| machines))
+    });
     let mut machines = Vec::new();
     for (subscription, kind, answer) in join_all(answers).await {
         match answer {
@@ -142,6 +144,7 @@ async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, in
             }
         }
     }
+    let is_pinned = |user: &str| machines.iter().any(|machine| machine.id == user && machine.is_pinned);
     let used: Vec<(String, String)> = gallery
         .own_versions()
         .filter_map(|(_, version)| Some((version.image.id.to_ascii_lowercase(), users(&version.image.id, &machines).into_iter().next()?)))
@@ -150,7 +153,7 @@ async fn read_users(client: &Client, gate: &Semaphore, gallery: &mut Gallery, in
     let by_definition: Vec<(String, String)> = definitions
         .filter_map(|definition| {
             let id = format!("{}/images/{}", gallery.id, definition.name);
-            Some((id.to_ascii_lowercase(), users(&id, &machines).into_iter().find(|user| !is_pinned(&machines, user))?))
+            Some((id.to_ascii_lowercase(), users(&id, &machines).into_iter().find(|user| !is_pinned(user))?))
         })
         .collect();
     gallery.users.extend(used);

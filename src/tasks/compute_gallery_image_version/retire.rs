@@ -11,7 +11,7 @@ use crate::{
     compute::{
         COMPUTE, GALLERY,
         gallery::soft_delete_days,
-        retention::{self, Decision},
+        retention::{self, Decision, Machine},
     },
     tasks::{
         error::{Error, Problems},
@@ -101,11 +101,13 @@ pub async fn run(session: &GallerySession<'_>, definition: &ResourceId, retireme
 }
 
 /// All machines and scale sets of the gallery's subscription: what uses a version is not deleted.
-async fn machines(session: &GallerySession<'_>, definition: &ResourceId) -> Result<Vec<Value>, Error> {
+async fn machines(session: &GallerySession<'_>, definition: &ResourceId) -> Result<Vec<Machine>, Error> {
     let mut all = Vec::new();
     for kind in ["virtualMachines", "virtualMachineScaleSets"] {
         let path = format!("/subscriptions/{}/providers/Microsoft.Compute/{kind}", definition.subscription_id());
-        all.extend(session.list(format!("list the subscription's {kind}, which may use versions"), Request::get(path, COMPUTE)).await?);
+        let action = format!("list the subscription's {kind}, which may use versions");
+        let mut each = |machine: Value| all.extend(Machine::read(&machine));
+        session.list_each(action, Request::get(path, COMPUTE), &mut each).await?;
     }
     Ok(all)
 }
