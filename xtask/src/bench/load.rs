@@ -109,9 +109,8 @@ fn costs(resources: u32, certificate: &[PathBuf; 2]) -> Result<[Cost; 2]> {
             let (took, said) = load(server, ["requests", &REQUESTS.to_string(), &resources.to_string()])?;
             requests[index].push(took / number(&said, "requests")?);
             let (took, said) = load(server, ["lists", &rounds.to_string(), &list])?;
-            let listed = number(&said, "items")?;
-            ensure!(listed == f64::from(rounds * resources), "{rounds} lists of {resources} resources held {listed}");
-            lists[index].push(took / listed);
+            ensure!(said["items"] == rounds * resources, "{rounds} lists of {resources} resources held {}", said["items"]);
+            lists[index].push(took / f64::from(rounds * resources));
         }
     }
     let cost = |index: usize| Cost {
