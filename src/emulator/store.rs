@@ -125,7 +125,7 @@ impl Clone for Resource {
 }
 
 /// A resource as the store holds it, under its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stored {
     type_name: Arc<str>,
     body: Arc<str>,
@@ -201,7 +201,7 @@ impl Store {
 
     /// A store of its own with the same resources.
     pub fn copy(&self, ledger: Arc<Ledger>) -> Self {
-        Self { inner: RwLock::new(self.read().clone()), ledger }
+        Self { inner: RwLock::new(self.read().clone()), ledger, ..Self::default() }
     }
 
     /// What is to be written: everything noted, with the resources as they are at that moment.
