@@ -194,7 +194,7 @@ fn a_task_s_folder_holds_four_files() {
     for name in names {
         let mut files: Vec<_> = fs::read_dir(task_folder(name)).expect(name).map(|file| file.expect(name).file_name()).collect();
         files.sort();
-        assert_eq!(files, ["engine_bg.wasm", "icon.png", "index.js", "task.json"], "{name}");
+        assert_eq!(files, ["engine.wasm.br", "icon.png", "index.js", "task.json"], "{name}");
     }
 }
 
@@ -467,7 +467,7 @@ async fn a_promise_that_never_settles_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_package_is_a_failure() {
     for (file, contents) in
-        [("engine_bg.wasm", Some("not a module")), ("engine_bg.wasm", None), ("task.json", Some("{")), ("task.json", None)]
+        [("engine.wasm.br", Some("not a module")), ("engine.wasm.br", None), ("task.json", Some("{")), ("task.json", None)]
     {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for entry in fs::read_dir(task_folder(DELETE)).expect("a packaged task") {

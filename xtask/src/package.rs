@@ -1,6 +1,6 @@
 //! `cargo xtask package`: everything for publishing, from nothing but the sources.
 //!
-//! `dist/tasks/<Name>/` holds exactly `task.json`, `index.js`, one `.wasm` and `icon.png`; `dist/dtl-tasks.vsix` is the extension with all
+//! `dist/tasks/<Name>/` holds exactly `task.json`, `index.js`, `engine.wasm.br` and `icon.png`; `dist/dtl-tasks.vsix` is the extension with all
 //! of them; `dist/sbom.cdx.json` says what is in the WebAssembly, and `dist/package.json` states the sizes. The same sources give the same bytes.
 
 mod archive;
@@ -75,7 +75,7 @@ fn write_task(folder: &Path, task: &Task, engine: &Built) -> Result<TaskSize> {
     fs::create_dir_all(folder)?;
     write_json(&folder.join("task.json"), &task.manifest)?;
     fs::copy(&engine.script, folder.join("index.js"))?;
-    fs::copy(&engine.wasm, folder.join(wasm::FILE_NAME))?;
+    fs::copy(&engine.packed, folder.join(wasm::FILE_NAME))?;
     icons::render(&task.icon(), 32, &folder.join("icon.png"))?;
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
@@ -92,7 +92,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 fn print(report: &Report) {
     for TaskSize { name, bytes, wasm_bytes } in &report.tasks {
-        println!("{name:<42} {:>5} KB, of which wasm {:>5} KB", bytes / 1000, wasm_bytes / 1000);
+        println!("{name:<42} {:>5} KB, with an engine of {:>5} KB once it is unpacked", bytes / 1000, wasm_bytes / 1000);
     }
     println!("{:<42} {:>5} KB", "dtl-tasks.vsix", report.vsix_bytes / 1000);
 }

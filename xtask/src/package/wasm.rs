@@ -1,4 +1,4 @@
-//! The engine as WebAssembly, and the one script that loads it: cargo, wasm-bindgen, wasm-opt, esbuild.
+//! The engine as WebAssembly, and the one script that loads it: cargo, wasm-bindgen, wasm-opt, Brotli, esbuild.
 
 use std::{
     fs,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use brotli::enc::BrotliEncoderParams;
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{
@@ -14,8 +15,8 @@ use crate::{
     shell,
 };
 
-/// The WebAssembly's name beside `index.js`; wasm-bindgen derives it from the script's.
-pub const FILE_NAME: &str = "engine_bg.wasm";
+/// The packed WebAssembly's name beside `index.js`.
+pub const FILE_NAME: &str = "engine.wasm.br";
 
 /// What the engines are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -64,6 +65,8 @@ pub struct Built {
     pub script: PathBuf,
     /// The WebAssembly.
     pub wasm: PathBuf,
+    /// The WebAssembly as a task's folder holds it: packed with Brotli.
+    pub packed: PathBuf,
 }
 
 /// Builds an engine.
@@ -73,8 +76,11 @@ pub fn build(engine: Engine) -> Result<Built> {
     let work = work_folder(engine, &shell::target());
     let script = work.join("index.js");
     let glue = format!("--alias:dtl-engine={}", work.join("engine.js").display());
-    npm::bundle("src/node/index.js", &script, &[glue, "--log-level=warning".to_owned()])?;
-    Ok(Built { script, wasm })
+    let name = format!("--define:ENGINE=\"{}\"", engine.feature());
+    npm::bundle("src/node/index.js", &script, &[glue, name, "--log-level=warning".to_owned()])?;
+    let packed = work.join(FILE_NAME);
+    pack(&wasm, &packed)?;
+    Ok(Built { script, wasm, packed })
 }
 
 /// Builds an engine's WebAssembly from the sources in a folder, with another for what is compiled.
@@ -84,7 +90,8 @@ pub fn build_at(engine: Engine, root: &Path, target: &Path) -> Result<PathBuf> {
     compile(engine, root, target)?;
     bind(&target.join(TARGET).join("wasm/dtl.wasm"), &work)?;
     let wasm = work.join("optimized.wasm");
-    optimize(&work.join(FILE_NAME), &wasm)?;
+    // wasm-bindgen derives the name from the script's.
+    optimize(&work.join("engine_bg.wasm"), &wasm)?;
     check_paths(&wasm, root)?;
     Ok(wasm)
 }
@@ -163,4 +170,12 @@ fn optimize(input: &Path, output: &Path) -> Result<()> {
     let mut command = Tool::WasmOpt.command();
     command.args(["-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"]).args(FEATURES);
     shell::run(command.arg(input).arg("-o").arg(output))
+}
+
+fn pack(wasm: &Path, packed: &Path) -> Result<()> {
+    let bytes = fs::read(wasm)?;
+    let parameters = BrotliEncoderParams { size_hint: bytes.len(), ..Default::default() };
+    let mut output = fs::File::create(packed)?;
+    brotli::BrotliCompress(&mut bytes.as_slice(), &mut output, &parameters).context("failed to pack the WebAssembly")?;
+    Ok(())
 }
