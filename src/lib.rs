@@ -10,6 +10,7 @@ pub mod compute;
 pub mod devtestlab;
 pub mod factory;
 pub mod host;
+pub mod order;
 pub mod resources;
 pub mod storage;
 pub mod tasks;

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::arm::{ApiVersion, IdError, Request, ResourceId};
+use crate::{
+    arm::{ApiVersion, IdError, Request, ResourceId},
+    order,
+};
 
 /// The version of the provider that all requests ask for.
 pub const API_VERSION: ApiVersion = ApiVersion("2022-09-01");
@@ -100,7 +103,7 @@ pub fn written(operations: &[Value], resource_type: &str) -> Vec<String> {
 
 /// Ids in order, each once, without regard to case.
 pub fn distinct(mut ids: Vec<String>) -> Vec<String> {
-    ids.sort_by_key(|id| id.to_ascii_lowercase());
+    order::sort(&mut ids, &mut |one, other| one.to_ascii_lowercase().cmp(&other.to_ascii_lowercase()));
     ids.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
     ids
 }
@@ -113,11 +116,8 @@ pub fn all_written(operations: &[Value]) -> Vec<String> {
             .and_then(Value::as_str)
             .is_none_or(|word| word.eq_ignore_ascii_case("Create"))
     });
-    let mut ids: Vec<String> =
-        creates.filter_map(|operation| operation.pointer("/properties/targetResource/id")?.as_str().map(str::to_owned)).collect();
-    ids.sort_by_key(|id| id.to_ascii_lowercase());
-    ids.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
-    ids
+    let ids = creates.filter_map(|operation| operation.pointer("/properties/targetResource/id")?.as_str().map(str::to_owned));
+    distinct(ids.collect())
 }
 
 impl Deployment {

@@ -4,7 +4,7 @@
 //! every dump would show. They are taken out first of all, as the task library does it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
 };
 
@@ -26,7 +26,7 @@ const SHORTEST_SECRET: usize = 4;
 /// What was taken out of the environment. Names are compared without case.
 #[derive(Default)]
 pub(super) struct Vault {
-    values: HashMap<String, String>,
+    values: BTreeMap<String, String>,
 }
 
 impl Vault {
@@ -52,11 +52,8 @@ impl Vault {
 
     /// The values that must never be shown, in the order of their variables' names.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.values.keys().collect();
-        names.sort_unstable();
         let mut secrets = Vec::new();
-        for name in names {
-            let value = &self.values[name];
+        for (name, value) in &self.values {
             if name.starts_with("SECRET_") || name.starts_with("SECUREFILE_TICKET_") || name == "IDENTITY_HEADER" {
                 secrets.push(value.clone());
             } else if name.starts_with("ENDPOINT_AUTH_PARAMETER_") {
@@ -110,10 +107,10 @@ impl Known {
         // Without the quotes around it; those within are part of it.
         for form in [line, encoded.as_str(), base64.as_str(), &json[1..json.len() - 1]] {
             if !self.forms.iter().any(|known| known == form) {
-                self.forms.push(form.to_owned());
+                let place = self.forms.partition_point(|known| known.len() >= form.len());
+                self.forms.insert(place, form.to_owned());
             }
         }
-        self.forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         true
     }
 

@@ -10,6 +10,7 @@ use super::{
     region::Region,
     same_text, whole_number,
 };
+use crate::order;
 
 /// The kinds of disk that a definition can rule out.
 pub const DISK_TYPES: [&str; 6] = ["Standard_LRS", "StandardSSD_LRS", "Premium_LRS", "UltraSSD_LRS", "PremiumV2_LRS", "Premium_ZRS"];
@@ -335,7 +336,7 @@ fn same(name: &str, one: &Value, other: &Value) -> bool {
                 types.map(str::to_ascii_lowercase).collect::<Vec<_>>()
             });
             for set in &mut sets {
-                set.sort();
+                order::sort(set, &mut Ord::cmp);
             }
             sets[0] == sets[1]
         }

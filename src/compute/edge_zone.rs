@@ -7,6 +7,7 @@ use super::{
     encryption::{self, EncryptionSets},
     region::{MOST_REPLICAS, Region, Replication, items},
 };
+use crate::order;
 
 /// The storage that replicas can lie on in an edge zone.
 const STORAGE: [&str; 4] = ["Standard_LRS", "Standard_ZRS", "StandardSSD_LRS", "Premium_LRS"];
@@ -90,7 +91,7 @@ pub fn shown(zones: &Value) -> String {
         format!("{name}={count}={}", zone["storageAccountType"].as_str().unwrap_or("Standard_LRS"))
     };
     let mut shown: Vec<String> = zones.as_array().into_iter().flatten().map(one).collect();
-    shown.sort();
+    order::sort(&mut shown, &mut Ord::cmp);
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 

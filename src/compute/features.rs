@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Invalid, choice};
+use crate::order;
 
 /// Security types of a definition, as its feature `SecurityType` has them. `Standard` stands for the feature's absence.
 pub const SECURITY_TYPES: [&str; 6] = [
@@ -117,7 +118,7 @@ impl Features {
         let mut all: Vec<_> =
             self.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_ascii_lowercase().replace(' ', ""))).collect();
         all.retain(|(name, value)| !(name == "securitytype" && value == "standard") && value != "false");
-        all.sort();
+        order::sort(&mut all, &mut Ord::cmp);
         all
     }
 }

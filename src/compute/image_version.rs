@@ -14,6 +14,7 @@ use super::{
     uefi::UefiSettings,
     whole_number,
 };
+use crate::order;
 
 /// The tag that tells what a version was made from, so that the same content is not published twice.
 pub const CONTENT_TAG: &str = "dtl-content";
@@ -213,7 +214,7 @@ fn shown_regions(regions: &Value, profile: &Value) -> String {
         format!("{name}={count}={storage}{}{excluded}", replica_set::shown(&region["additionalReplicaSets"]))
     });
     let mut shown: Vec<String> = shown.collect();
-    shown.sort();
+    order::sort(&mut shown, &mut Ord::cmp);
     shown.join(", ")
 }
 

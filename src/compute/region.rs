@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Invalid, choice, whole_number};
+use crate::order;
 
 /// The storage that replicas can lie on.
 pub const STORAGE_ACCOUNT_TYPES: [&str; 3] = ["Standard_LRS", "Standard_ZRS", "Premium_LRS"];
@@ -162,7 +163,7 @@ fn likely(name: &Region, available: &[Region]) -> String {
     let name = name.normalized();
     let mut near: Vec<String> =
         available.iter().map(Region::normalized).filter(|known| known.contains(&name) || name.contains(known)).collect();
-    near.sort();
+    order::sort(&mut near, &mut Ord::cmp);
     near.truncate(6);
     if near.is_empty() {
         "; write names without blanks, such as westus2".to_owned()

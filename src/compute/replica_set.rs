@@ -7,6 +7,7 @@ use super::{
     region::{Region, items, parse_target_region},
     whole_number,
 };
+use crate::order;
 
 /// The storage that further replicas can lie on; the first one where nothing is said.
 const STORAGE: [&str; 4] = ["PremiumV2_LRS", "Premium_LRS", "Standard_LRS", "Standard_ZRS"];
@@ -61,7 +62,7 @@ pub fn shown(sets: &Value) -> String {
         format!("+{count}={}", set["storageAccountType"].as_str().unwrap_or(STORAGE[0]))
     };
     let mut shown: Vec<String> = sets.as_array().into_iter().flatten().map(one).collect();
-    shown.sort();
+    order::sort(&mut shown, &mut Ord::cmp);
     shown.concat()
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{gallery::parse_date, version::VersionNumber};
+use crate::order;
 
 /// What is known of a version when it is asked whether it may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub fn read(versions: &[Value], used_by: impl Fn(&str) -> Vec<String>) -> Vec<Ve
 /// blocked or being worked on. Only what is good counts among the `keep`.
 pub fn decide(versions: &[Version], keep: usize, now: OffsetDateTime) -> Vec<Decision> {
     let mut ordered: Vec<&Version> = versions.iter().collect();
-    ordered.sort_by_key(|version| std::cmp::Reverse(version.number));
+    order::sort(&mut ordered, &mut |one, other| other.number.cmp(&one.number));
     let is = |version: &Version, state: &str| version.provisioning_state.eq_ignore_ascii_case(state);
     let good: Vec<VersionNumber> = ordered.iter().filter(|version| is(version, "Succeeded")).map(|version| version.number).collect();
     let latest = ordered.iter().find(|version| is(version, "Succeeded") && !version.exclude_from_latest).map(|version| version.number);

@@ -4,6 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{Invalid, choice, region::items};
+use crate::order;
 
 /// Templates of default keys. The first stands for none of them: all keys are one's own.
 const TEMPLATES: [&str; 3] = [NO_TEMPLATE, "MicrosoftUefiCertificateAuthorityTemplate", "MicrosoftWindowsTemplate"];
@@ -167,7 +168,7 @@ impl UefiSettings {
     pub fn shown(settings: &Value) -> String {
         let texts = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
         let mut parts = texts(&settings["signatureTemplateNames"]);
-        parts.sort();
+        order::sort(&mut parts, &mut Ord::cmp);
         for database in DATABASES {
             let keys = &settings["additionalSignatures"][database];
             let all = if keys.is_array() { keys.as_array().into_iter().flatten().collect() } else { vec![keys] };

@@ -19,6 +19,7 @@ use crate::{
         names::{ImagePath, image_base_name},
     },
     host::{FileError, Host},
+    order,
     template::{Document, ParseError, Position},
 };
 use files::LabEntry;
@@ -130,7 +131,7 @@ impl Configuration {
 
     /// Reads the files of a configuration folder.
     pub fn read(mut files: Vec<File>) -> Self {
-        files.sort_by_key(|file| file.path.to_ascii_lowercase());
+        order::sort(&mut files, &mut |one, other| one.path.to_ascii_lowercase().cmp(&other.path.to_ascii_lowercase()));
         let mut findings = Findings::default();
         let settings = match find(&files, "factory.json") {
             None => Some(Settings::default()),
@@ -143,7 +144,7 @@ impl Configuration {
         gallery::settle(&mut images, settings.as_ref().unwrap_or(&Settings::default()), &mut findings);
         let labs = labs(&files, &images, &mut findings);
         for found in [&mut findings.errors, &mut findings.warnings] {
-            found.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+            order::sort(found, &mut |one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
         }
         let is_usable = labs.is_some() && settings.is_some();
         Self { labs: labs.unwrap_or_default(), images, settings: settings.unwrap_or_default(), findings, is_usable }

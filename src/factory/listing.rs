@@ -9,6 +9,7 @@ use super::{
     names::ImagePath,
     plan::labs,
 };
+use crate::order;
 
 /// An image of the factory in a lab.
 #[derive(Clone, Debug, Serialize)]
@@ -52,7 +53,7 @@ pub fn list_gallery(inventory: &Inventory, gallery: &Gallery) -> Vec<Listed> {
         .own_versions()
         .filter_map(|(definition, version)| Some((version.image.tags.image_path.as_ref()?, definition, version)))
         .collect();
-    versions.sort_by(|(one_path, _, one), (other_path, _, other)| (one_path, other.number).cmp(&(other_path, one.number)));
+    order::sort(&mut versions, &mut |(one_path, _, one), (other_path, _, other)| (one_path, other.number).cmp(&(other_path, one.number)));
     let entry = |(path, definition, version): (&ImagePath, &Definition, &Version)| Listed {
         version: Some(version_name(&definition.name, version.number)),
         in_use_by: gallery.users.get(&version.image.id.to_ascii_lowercase()).cloned(),
@@ -65,8 +66,9 @@ pub fn list_gallery(inventory: &Inventory, gallery: &Gallery) -> Vec<Listed> {
 pub fn list_lab(lab: &Lab) -> Vec<Listed> {
     let mut images: Vec<(&ImagePath, &Image)> =
         lab.images.iter().filter_map(|image| Some((image.tags.image_path.as_ref()?, image))).collect();
-    images
-        .sort_by(|(one_path, one), (other_path, other)| (one_path, other.created, &one.name).cmp(&(other_path, one.created, &other.name)));
+    order::sort(&mut images, &mut |(one_path, one), (other_path, other)| {
+        (one_path, other.created, &one.name).cmp(&(other_path, one.created, &other.name))
+    });
     images.into_iter().map(|(path, image)| listed(lab, path, image)).collect()
 }
 

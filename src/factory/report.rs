@@ -15,6 +15,7 @@ use super::{
     names::ImagePath,
     plan::labs,
 };
+use crate::order;
 
 /// Sizes of disks in GiB, by the id, in lower case, of what an image stands on.
 pub type Disks = BTreeMap<String, u64>;
@@ -131,7 +132,7 @@ fn figures(configuration: &Configuration, inventory: &Inventory, disks: &Disks) 
     let own = factory_images(&inventory.factory).count();
     let all = labs(inventory).flat_map(factory_images).count();
     let mut held: Vec<String> = labs(inventory).flat_map(factory_images).flat_map(|image| image.backing.disks()).collect();
-    held.sort();
+    order::sort(&mut held, &mut Ord::cmp);
     held.dedup();
     let sizes: Vec<u64> = held.iter().filter_map(|disk| disks.get(disk).copied()).collect();
     let storage = if sizes.is_empty() { "unknown".to_owned() } else { format!("{} GiB", sizes.iter().sum::<u64>()) };

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::factory::{
-    inventory::{Image, Lab, State},
-    names::ImagePath,
+use crate::{
+    factory::{
+        inventory::{Image, Lab, State},
+        names::ImagePath,
+    },
+    order,
 };
 
 /// Whether the configuration still wants a golden image's images in a lab.
@@ -49,7 +52,7 @@ fn oldest_kept(images: &[Image], retention: u32) -> BTreeMap<&ImagePath, OffsetD
     let nth = usize::try_from(retention.max(1)).unwrap_or(usize::MAX) - 1;
     good.into_iter()
         .filter_map(|(path, mut dates)| {
-            dates.sort_unstable_by(|one, other| other.cmp(one));
+            order::sort(&mut dates, &mut |one, other| other.cmp(one));
             Some((path, *dates.get(nth)?))
         })
         .collect()

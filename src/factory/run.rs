@@ -31,6 +31,7 @@ use crate::{
         report,
         vhd::{self as vhds, Stores},
     },
+    order,
 };
 
 /// Takes lines of the log.
@@ -318,7 +319,7 @@ impl<'a> Factory<'a> {
         let mut paths: Vec<&ImagePath> = plan.build.iter().map(|build| &build.image_path).collect();
         paths.extend(plan.capture.iter().chain(&plan.captured).map(|capture| &capture.image_path));
         paths.extend(plan.distribute.iter().map(|copy| &copy.image_path));
-        paths.sort();
+        order::sort(&mut paths, &mut Ord::cmp);
         paths.dedup();
         paths.into_iter().map(move |path| self.chain(plan, inventory, scope, path)).collect()
     }

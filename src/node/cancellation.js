@@ -15,7 +15,7 @@ let onOverdue = () => {};
 function stopWithin(milliseconds) {
   cancelled = true;
   resolve();
-  const now = performance.now();
+  const now = process.uptime() * 1000;
   if (now + milliseconds < deadline) {
     deadline = now + milliseconds;
     clearTimeout(timer);

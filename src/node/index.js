@@ -10,11 +10,11 @@ process.exitCode = 1;
 
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { brotliDecompress } = require('node:zlib');
+const { brotliDecompressSync } = require('node:zlib');
 const output = require('./output.js');
 const cancellation = require('./cancellation.js');
 
-// What an unpacked engine may take, in bytes; one that takes more is unpacked more slowly.
+// Bytes that an unpacked engine may have to be unpacked in one piece, which is faster.
 const LARGEST_ENGINE = 1_400_000;
 
 const OUTCOMES = ['Succeeded', 'SucceededWithIssues', 'Failed', 'Canceled'];
@@ -36,11 +36,12 @@ async function main() {
   if (ENGINE === 'factory') {
     keepToBaseline();
   }
-  // Other threads unpack and compile the engine while this one loads what the host needs, which takes as long.
-  const compiling = unpack(join(__dirname, 'engine.wasm.br')).then((bytes) => WebAssembly.compile(bytes));
+  const engine = brotliDecompressSync(readFileSync(join(__dirname, 'engine.wasm.br')), { chunkSize: LARGEST_ENGINE });
+  // Other threads compile the engine while this one loads what the connections need, which takes as long.
+  const compiling = WebAssembly.compile(engine);
   const { connectEarly } = require('./connections.js');
   connectEarly(firstHosts());
-  // What the other threads and the network have done meanwhile is taken up before more is loaded.
+  // What the network has done meanwhile is taken up before more is loaded.
   await new Promise((resolve) => setImmediate(resolve));
   const { createHost } = require('./host.js');
   const { initSync, run } = require('dtl-engine');
@@ -57,14 +58,6 @@ async function main() {
 // than all else together and, as it mostly waits, more time than it saves.
 function keepToBaseline() {
   require('node:v8').setFlagsFromString('--no-wasm-tier-up --no-wasm-dynamic-tiering');
-}
-
-function unpack(file) {
-  const packed = readFileSync(file);
-  return new Promise((resolve, reject) => {
-    // In one chunk rather than forty.
-    brotliDecompress(packed, { chunkSize: LARGEST_ENGINE }, (error, bytes) => (error ? reject(error) : resolve(bytes)));
-  });
 }
 
 // Where the engine will most likely turn to first: whoever hands out the pipeline's token, the sign-in authority, the resource manager.

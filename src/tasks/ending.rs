@@ -48,10 +48,7 @@ pub async fn settle(agent: &Agent, ledger: &Ledger, cause: Cause) -> Vec<String>
     let desk = Desk { agent, client: &client, cause, on_cancel, made: &state.made };
     let going = join_all(state.going.iter().map(|going| desk.settle_going(going))).await;
     let made = join_all(state.made.iter().map(|made| desk.settle_made(made))).await;
-    let mut remains: Vec<String> = going.into_iter().flatten().chain(made.into_iter().flatten()).collect();
-    remains.sort_by_key(|id| id.to_ascii_lowercase());
-    remains.dedup_by(|left, right| left.eq_ignore_ascii_case(right));
-    remains
+    resources::distinct(going.into_iter().flatten().chain(made.into_iter().flatten()).collect())
 }
 
 struct Desk<'a> {

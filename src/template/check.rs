@@ -18,11 +18,12 @@ use super::{
     evaluate::{Argument, Evaluator, Frame, Place},
     expression::{Text, classify},
     fault::{Fault, MAX_FINDINGS},
-    functions::{describe, member, merge_sort, nearest},
+    functions::{describe, member, nearest},
     link::needed_files,
     offline::Offline,
     path::{self, Trail},
 };
+use crate::order;
 
 /// How the image of the template's VM is to be captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,7 @@ pub fn check(document: &Document, context: &Context, options: &Options<'_>) -> C
 
 /// As they stand in the files.
 fn in_order(findings: &mut Vec<Finding>) {
-    merge_sort(findings, &mut |a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+    order::sort(findings, &mut |a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
 }
 
 fn duplicates(template: &Template, checked: &mut Checked) {

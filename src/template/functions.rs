@@ -23,7 +23,6 @@ use super::{
 };
 
 pub use hash::template_hash;
-pub(crate) use lambda::merge_sort;
 pub(crate) use resource::{implied, member, resource_id};
 pub(crate) use string::resolve as resolve_uri;
 

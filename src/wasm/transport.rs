@@ -1,6 +1,10 @@
 //! `azure_core`'s transport over the host's `send`. Sockets, time-outs, proxies and certificates are the JavaScript half's.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -79,9 +83,23 @@ fn response(answer: &Answer) -> AsyncRawResponse {
     let mut headers = Headers::new();
     let mut fields = answer.headers().into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        headers.insert(HeaderName::from(name), HeaderValue::from(value));
+        headers.insert(header_name(name), HeaderValue::from(value));
     }
     AsyncRawResponse::from_bytes(answer.status().into(), headers, answer.body().to_vec())
+}
+
+/// Names that have been seen are kept for ever: there are few. A name made of a `String` would bring Unicode's tables of letters into the
+/// engine, which are 5 KB even when they are packed.
+fn header_name(mut name: String) -> HeaderName {
+    static SEEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    name.make_ascii_lowercase();
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = seen.get(name.as_str()).copied();
+    HeaderName::from_static(known.unwrap_or_else(|| {
+        let name: &str = name.leak();
+        seen.insert(name);
+        name
+    }))
 }
 
 /// Only `Io` is tried again, by `azure_core` as well as by `arm`; what can never succeed must not be.

@@ -11,8 +11,9 @@ use azure_core::{
         headers::HeaderName,
         policies::{Policy, PolicyResult},
     },
+    time::parse_rfc7231,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use time::OffsetDateTime;
 
 use crate::{
     arm::error::{Cause, seconds},
@@ -26,8 +27,8 @@ const TOLERANCE: time::Duration = time::Duration::minutes(4);
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
     presented: Mutex<Option<String>>,
-    /// By how much this machine's clock is ahead of the service's.
-    ahead: Mutex<time::Duration>,
+    /// The date that the service's answer bore, and this machine's when it came.
+    answered: Mutex<Option<(String, OffsetDateTime)>>,
 }
 
 impl Refusal {
@@ -53,12 +54,19 @@ impl Refusal {
     fn facts(&self) -> Vec<String> {
         let presented = self.presented.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut facts: Vec<String> = presented.map(|what| format!("presented: {what}")).into_iter().collect();
-        let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = self.ahead().unwrap_or_default();
         if ahead.abs() > TOLERANCE {
             let side = if ahead.is_positive() { "ahead of" } else { "behind" };
             facts.push(format!("this machine's clock is {} {side} the sign-in service's", seconds(ahead.unsigned_abs())));
         }
         facts
+    }
+
+    /// By how much this machine's clock is ahead of the service's.
+    fn ahead(&self) -> Option<time::Duration> {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (date, now) = answered.as_ref()?;
+        Some(*now - parse_rfc7231(date).ok()?)
     }
 }
 
@@ -78,9 +86,7 @@ impl Policy for Clock {
     async fn send(&self, context: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
         let response = next[0].send(context, request, &next[1..]).await?;
         let date = response.headers().get_optional_string(&HeaderName::from_static("date"));
-        if let Some(date) = date.and_then(|date| OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822).ok()) {
-            *self.refusal.ahead.lock().unwrap_or_else(PoisonError::into_inner) = self.host.now() - date;
-        }
+        *self.refusal.answered.lock().unwrap_or_else(PoisonError::into_inner) = date.map(|date| (date, self.host.now()));
         Ok(response)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     arm::{ApiVersion, Client, Error, Request, ResourceId},
     devtestlab::API_VERSION,
     factory::{configuration::Receiver, in_words, plan::labs, report::Disks},
+    order,
 };
 
 /// A version that both snapshots and managed images know.
@@ -20,7 +21,7 @@ const COMPUTE_VERSION: ApiVersion = ApiVersion("2023-04-02");
 pub async fn read(client: &Client, gate: &Semaphore, factory: &ResourceId, receivers: &[Receiver]) -> Result<Inventory, Error> {
     let own = read_factory(client, gate, factory);
     let mut subscriptions: Vec<String> = receivers.iter().map(|receiver| receiver.subscription_id.to_ascii_lowercase()).collect();
-    subscriptions.sort();
+    order::sort(&mut subscriptions, &mut Ord::cmp);
     subscriptions.dedup();
     let lists = join_all(subscriptions.iter().map(|id| list_labs(client, gate, id)));
     let (own, lists) = futures::future::join(own, lists).await;

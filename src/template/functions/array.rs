@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Arguments, describe, get, lambda::merge_sort, same, string::lower, text_of};
+use super::{Arguments, describe, get, same, string::lower, text_of};
+use crate::order;
 
 type Answer = Result<Value, String>;
 
@@ -147,7 +148,7 @@ impl Seen {
             Value::Object(map) => {
                 let mut parts: Vec<Value> =
                     map.iter().map(|(key, value)| format!("{:?}:{}", key.to_ascii_lowercase(), Self::key(value)).into()).collect();
-                merge_sort(&mut parts, &mut |a, b| a.as_str().cmp(&b.as_str()));
+                order::sort(&mut parts, &mut |a, b| a.as_str().cmp(&b.as_str()));
                 let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
                 format!("{{{}}}", parts.join(","))
             }

@@ -5,11 +5,14 @@ use std::{borrow::Cow, cmp::Ordering};
 use serde_json::{Map, Value};
 
 use super::{describe, get};
-use crate::template::{
-    document::MAX_DEPTH,
-    evaluate::{Bound, Evaluated, Frame, weight},
-    expression::{Call, Expression},
-    fault::Fault,
+use crate::{
+    order,
+    template::{
+        document::MAX_DEPTH,
+        evaluate::{Bound, Evaluated, Frame, weight},
+        expression::{Call, Expression},
+        fault::Fault,
+    },
 };
 
 /// A lambda: its variables and its body.
@@ -152,8 +155,8 @@ pub(super) fn sort<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
     let mut sorted = items(&list).to_vec();
     frame.charge(weight(&list))?;
     let mut fault = None;
-    // A merge sort: the lambda may contradict itself, which a library sort need not survive.
-    merge_sort(&mut sorted, &mut |a, b| {
+    // The lambda may contradict itself.
+    order::sort(&mut sorted, &mut |a, b| {
         if fault.is_some() {
             return Ordering::Less;
         }
@@ -167,24 +170,6 @@ pub(super) fn sort<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {
         }
     });
     fault.map_or(Ok(Cow::Owned(Value::Array(sorted))), Err)
-}
-
-/// Stable: `b` goes before `a` only when the comparison says that `a` is greater.
-pub(crate) fn merge_sort<T>(items: &mut Vec<T>, compare: &mut dyn FnMut(&T, &T) -> Ordering) {
-    if items.len() < 2 {
-        return;
-    }
-    let mut right = items.split_off(items.len() / 2);
-    merge_sort(items, compare);
-    merge_sort(&mut right, compare);
-    let mut left = std::mem::take(items).into_iter().peekable();
-    let mut right = right.into_iter().peekable();
-    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-        let next = if compare(a, b) == Ordering::Greater { right.next() } else { left.next() };
-        items.extend(next);
-    }
-    items.extend(left);
-    items.extend(right);
 }
 
 pub(super) fn to_object<'f>(frame: &Frame<'f>, call: &Call) -> Evaluated<'f> {

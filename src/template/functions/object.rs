@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Arguments, lambda::merge_sort};
-use crate::template::document::Document;
+use super::Arguments;
+use crate::{order, template::document::Document};
 
 type Answer = Result<Value, String>;
 
@@ -31,7 +31,7 @@ pub(super) fn items(given: &Arguments<'_>) -> Answer {
 fn sorted_keys(map: &Map<String, Value>) -> Vec<Value> {
     let mut keys: Vec<Value> = map.keys().map(|key| Value::String(key.clone())).collect();
     let folded = |key: &Value| key.as_str().unwrap_or_default().to_ascii_lowercase();
-    merge_sort(&mut keys, &mut |a, b| folded(a).cmp(&folded(b)));
+    order::sort(&mut keys, &mut |a, b| folded(a).cmp(&folded(b)));
     keys
 }
 
