@@ -253,7 +253,7 @@ fn number(name: &str) -> Option<u64> {
 /// Runs a seed on a task of its own, so that a panic is the seed's alone.
 fn guarded(seed: u64) -> BoxFuture<'static, Ending> {
     async move {
-        let ending = tokio::time::timeout(Duration::from_mins(3), tokio::spawn(run(seed))).await;
+        let ending = tokio::time::timeout(Duration::from_mins(20), tokio::spawn(run(seed))).await;
         let failed = |problem: String| Ending {
             seed,
             story: story_of(seed),
