@@ -92,18 +92,24 @@ pub async fn run(pipeline: &Pipeline, settings: &Settings) -> Report {
         }
         let mut runner = JobRunner::new(job, settings, steps.len(), total);
         let waits_for_failure = pipeline.jobs.iter().zip(&results).any(|(other, result)| job.waits_for(other) && result.is_bad());
-        let situation = Situation { failed: waits_for_failure, canceled: settings.canceller.is_cancelled(), variables: &runner.variables };
+        let canceled = settings.canceller.is_cancelled();
+        let situation = Situation { failed: waits_for_failure, canceled, variables: &runner.variables };
         if job.condition.holds(situation) {
             results.push(runner.run(job).await);
         } else {
-            settings.console.line("skipped: its condition does not hold", Tone::Faint);
+            settings.console.line(&format!("skipped: {}", why_skipped(canceled)), Tone::Faint);
             settings.console.blank();
-            results.push(StepResult::Skipped);
+            // What the cancellation keeps from running has not succeeded.
+            results.push(if canceled { StepResult::Canceled } else { StepResult::Skipped });
         }
         steps.append(&mut runner.reports);
     }
     let result = results.into_iter().max().unwrap_or(StepResult::Succeeded).max(StepResult::Succeeded);
     Report { result, steps, duration: started.elapsed() }
+}
+
+fn why_skipped(canceled: bool) -> &'static str {
+    if canceled { "the run was canceled" } else { "its condition does not hold" }
 }
 
 impl StepResult {
@@ -241,12 +247,15 @@ impl<'a> JobRunner<'a> {
         let skipped = if !step.enabled {
             Some("it is disabled")
         } else if !step.condition.holds(situation) {
-            Some(if canceled { "the run was canceled" } else { "its condition does not hold" })
+            Some(why_skipped(canceled))
         } else {
             None
         };
         if let Some(why) = skipped {
             console.line(&format!("  skipped: {why}"), Tone::Faint);
+            if step.enabled && canceled {
+                self.note(StepResult::Canceled);
+            }
             return StepReport { title, result: StepResult::Skipped, duration: Duration::ZERO, heard: self.unheard() };
         }
 
