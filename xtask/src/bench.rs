@@ -92,7 +92,6 @@ pub fn run(docs: bool, only: Option<Part>) -> Result<()> {
     let wanted = |part: Part| only.is_none_or(|only| only == part);
     let (mut figures, mut plots) = (Vec::new(), Vec::new());
     build()?;
-    fs::create_dir_all(shell::target().join("bench"))?;
     if [Part::Tasks, Part::Lateness, Part::Factory].into_iter().any(wanted) {
         package::run()?;
     }
@@ -141,13 +140,20 @@ fn tasks(task: &Path, baseline: &Path) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// Where the suite keeps what it makes.
+fn folder() -> Result<PathBuf> {
+    let folder = shell::target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    Ok(folder)
+}
+
 /// Builds the native program as it is shipped.
 pub fn build() -> Result<()> {
     shell::run(shell::cargo().args(["build", "--release", "--quiet", "--bin", "dtl"]))
 }
 
 fn bundle_baseline() -> Result<PathBuf> {
-    let output = shell::target().join("bench/baseline.js");
+    let output = folder()?.join("baseline.js");
     // The SDK's own script warns of what the bundler does with it.
     npm::bundle("xtask/bench/baseline.js", &output, &["--log-level=error".to_owned()])?;
     Ok(output)

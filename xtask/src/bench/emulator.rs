@@ -31,7 +31,7 @@ impl Emulator {
 
     /// Starts an emulator with a seed of its own, written under this name.
     pub fn serve(name: &str, resources: &Value, speed: f64) -> Result<Self> {
-        let file = shell::target().join(format!("bench/{name}.json"));
+        let file = super::folder()?.join(format!("{name}.json"));
         fs::write(&file, resources.to_string()).context("failed to write the seed")?;
         let mut command = Command::new(shell::dtl());
         command.args(["emulator", "--listen", "127.0.0.1:0", "--speed", &speed.to_string(), "--seed"]).arg(&file);

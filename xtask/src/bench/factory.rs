@@ -157,7 +157,7 @@ pub fn seed(labs: u32) -> Value {
 
 /// A configuration folder in which every lab lists every golden image.
 pub fn configuration(name: &str, images: u32, labs: u32) -> Result<PathBuf> {
-    let folder = shell::target().join("bench").join(name).join("Configuration");
+    let folder = super::folder()?.join(name).join("Configuration");
     let golden = folder.join("GoldenImages/Linux");
     fs::create_dir_all(&golden)?;
     let labs: Vec<_> = (1..=labs)

@@ -223,7 +223,7 @@ fn seed(resources: u32) -> Result<PathBuf> {
         "resources": (0..resources).map(machine).collect::<Vec<_>>(),
     });
     let seed = json!({ "subscriptions": [{ "subscriptionId": Emulator::subscription(), "resourceGroups": [group] }] });
-    let file = shell::target().join(format!("bench/load-{resources}.json"));
+    let file = super::folder()?.join(format!("load-{resources}.json"));
     fs::write(&file, seed.to_string()).with_context(|| format!("failed to write {}", file.display()))?;
     Ok(file)
 }

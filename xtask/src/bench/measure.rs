@@ -31,7 +31,7 @@ impl Program {
 
     /// A script without content, under the Node of another.
     pub fn empty(other: &Self) -> Result<Self> {
-        let script = shell::target().join("bench/empty.js");
+        let script = super::folder()?.join("empty.js");
         fs::write(&script, "")?;
         Ok(Self { node: other.node.clone(), script, says_result: false })
     }

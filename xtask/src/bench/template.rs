@@ -60,7 +60,7 @@ pub fn template(count: u32) -> Result<PathBuf> {
         "variables": { "owner": "[format('{0}-{1}', 'team', resourceGroup().name)]" },
         "resources": if count == 0 { json!([]) } else { json!([resource]) },
     });
-    let file = shell::target().join(format!("bench/loop-{count}.json"));
+    let file = super::folder()?.join(format!("loop-{count}.json"));
     fs::write(&file, template.to_string()).with_context(|| format!("failed to write {}", file.display()))?;
     Ok(file)
 }
