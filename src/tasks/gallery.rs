@@ -12,9 +12,10 @@ use crate::{
     arm::{ApiVersion, Request, ResourceId},
     compute::{
         COMPUTE, DISK, GALLERY, Invalid,
-        gallery::check_gallery_name,
+        gallery::{check_gallery_name, soft_delete_days},
         region::{Region, TargetRegion, check_available},
         source::{DiskSource, Facts, Kind, Source},
+        version::VersionNumber,
         vhd,
     },
     devtestlab,
@@ -161,6 +162,20 @@ pub async fn definition(session: &GallerySession<'_>, id: &ResourceId) -> Result
 pub async fn versions(session: &GallerySession<'_>, definition: &ResourceId) -> Result<Vec<Value>, Error> {
     let action = format!("list the versions of '{}'", definition.name());
     session.list(action, Request::get(format!("{}/versions", definition.path()), GALLERY)).await
+}
+
+/// The numbers of versions that were deleted and can still be brought back, in a gallery with soft delete
+/// ([Soft Deleted Resource - List By Artifact Name](https://learn.microsoft.com/rest/api/compute/soft-deleted-resource/list-by-artifact-name)).
+pub async fn soft_deleted(session: &GallerySession<'_>, definition: &ResourceId) -> Result<Vec<VersionNumber>, Error> {
+    let Some(gallery) = definition.parent() else { return Ok(Vec::new()) };
+    if find(session, &gallery).await?.as_ref().and_then(soft_delete_days).is_none() {
+        return Ok(Vec::new());
+    }
+    let action = format!("list the deleted versions of '{}'", definition.name());
+    let path = format!("{}/softDeletedArtifactTypes/Images/artifacts/{}/versions", gallery.path(), definition.name());
+    let deleted = session.list(action, Request::get(path, GALLERY)).await?;
+    let number = |version: &Value| version["properties"]["resourceArmId"].as_str()?.rsplit('/').next()?.parse().ok();
+    Ok(deleted.iter().filter_map(number).collect())
 }
 
 /// Checks regions against those in which the subscription has galleries. A cloud that does not tell them is not asked twice.

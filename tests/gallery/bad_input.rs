@@ -196,4 +196,11 @@ async fn a_region_that_is_full_is_told_before_anything_is_made() {
     assert!(full.errors()[0].contains("'westeurope' has 1002 image definitions of this subscription already"), "{full}");
     assert!(writes(&harness).await.is_empty());
     harness.finish().await;
+
+    let version = |index: usize| seeded_version("specialized", &format!("1.0.{index}"), "Succeeded", json!({}));
+    let harness = start_with(&(0..10_000).map(version).collect::<Vec<_>>()).await;
+    let full = publish(&harness, "generalized", &compute("images/image")).run().await;
+    assert!(full.errors()[0].contains("'westeurope' has 10000 image versions of this subscription already"), "{full}");
+    assert!(writes(&harness).await.is_empty());
+    harness.finish().await;
 }

@@ -195,6 +195,36 @@ async fn numbers_are_counted_up_and_collisions_are_followed_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_deleted_version_that_can_be_brought_back_keeps_its_number() {
+    let harness = start().await;
+    let policy = json!({"properties": {"softDeletePolicy": {"isSoftDeleteEnabled": true, "retentionPeriodInDays": 7}}});
+    assert_eq!(harness.send(reqwest::Method::PATCH, &compute("galleries/golden"), API, Some(&policy)).await.0, 200);
+    for (source, expected) in [("images/image", "1.0.0"), ("snapshots/os", "1.0.1")] {
+        let made = publish(&harness, "generalized", &compute(source)).run().await;
+        assert_eq!(succeeded(made).output("imageVersion"), expected);
+    }
+    harness.send(reqwest::Method::DELETE, &version_id("generalized", "1.0.1"), API, None).await;
+    while harness.resource(&version_id("generalized", "1.0.1")).await.is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let deleted = compute("galleries/golden/softDeletedArtifactTypes/Images/artifacts/generalized/versions");
+    let (status, listed) = harness.send(reqwest::Method::GET, &deleted, API, None).await;
+    assert_eq!((status, &listed["value"][0]["name"], &listed["value"][1]), (200, &json!("1.0.1"), &Value::Null), "{listed}");
+
+    let next = publish(&harness, "generalized", &compute("snapshots/os")).run().await;
+    assert_eq!(succeeded(next).output("imageVersion"), "1.0.2");
+    for number in ["1.0.0", "1.0.2"] {
+        harness.send(reqwest::Method::DELETE, &version_id("generalized", number), API, None).await;
+    }
+    while !harness.names("Microsoft.Compute/galleries/images/versions").await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (status, kept) = harness.send(reqwest::Method::DELETE, &compute("galleries/golden/images/generalized"), API, None).await;
+    assert_eq!((status, &kept["error"]["code"]), (409, &json!("CannotDeleteResource")), "{kept}");
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn an_existing_number_is_refused_before_anything_is_written() {
     let harness = start().await;
     succeeded(publish(&harness, "generalized", &compute("images/image")).input("Version", "1.0.0").run().await);

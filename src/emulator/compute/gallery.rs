@@ -3,6 +3,7 @@
 mod definition;
 mod replication;
 mod security;
+mod soft_delete;
 mod source;
 mod version;
 
@@ -34,11 +35,14 @@ const RECORD_SECONDS: f64 = 3.0;
 /// Whether a request is for a gallery or something in one.
 pub fn is_for(target: &Target) -> bool {
     let kinds = target.kinds();
-    ["galleries", "galleries/images", "galleries/images/versions"].contains(&kinds.as_str())
+    ["galleries", "galleries/images", "galleries/images/versions", soft_delete::KINDS].contains(&kinds.as_str())
 }
 
 /// Serves a request for a gallery or something in one.
 pub fn serve(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Reply, ApiError> {
+    if target.kinds() == soft_delete::KINDS {
+        return soft_delete::list(world, call, target);
+    }
     if !target.is_resource() {
         return list(world, call, target);
     }
@@ -228,7 +232,7 @@ fn put_gallery(world: &Arc<World>, put: &Put<'_>) -> Result<Applied, ApiError> {
 
 fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
     let Some(found) = world.store.get(&id.key()) else { return Ok(Reply::empty(204)) };
-    if !world.store.below(&format!("{}/", id.key())).is_empty() {
+    if !world.store.below(&format!("{}/", id.key())).is_empty() || soft_delete::holds(world, id) {
         return Err(ApiError::conflict(
             "CannotDeleteResource",
             format!("Can not delete resource before nested resources are deleted. The resource '{}' has nested resources.", id.full_name()),
@@ -247,7 +251,9 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
             Some(_) => ledger::pause(record_duration(&background)).await,
         }
         let _gate = background.gate();
-        background.store.remove(&key);
+        if let Some(gone) = background.store.remove(&key) {
+            soft_delete::note(&background, &gone);
+        }
         ending.finish(Ok(()));
     });
     Ok(router::operation_accepted(world, call, &found, &operation))

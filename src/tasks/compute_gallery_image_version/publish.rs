@@ -229,12 +229,18 @@ async fn make(
     let agent = session.agent;
     let began = agent.host().elapsed();
     let mut collisions = 0;
+    // A version that was deleted and may be brought back keeps its number.
+    let deleted = match publication.version {
+        VersionRequest::Next(_) => gallery::soft_deleted(session, definition).await?,
+        VersionRequest::Exact(_) => Vec::new(),
+    };
     loop {
         versions = until_free(session, definition, &checked.source, versions, began).await?;
         let number = match publication.version {
             VersionRequest::Exact(number) => number,
             VersionRequest::Next(bump) => {
-                version::next(numbers(&versions), bump).map_err(|error| Error::Inputs(vec![gallery::wrong("Version", &error)]))?
+                let taken = numbers(&versions).into_iter().chain(deleted.iter().copied());
+                version::next(taken, bump).map_err(|error| Error::Inputs(vec![gallery::wrong("Version", &error)]))?
             }
         };
         let id = definition.child("versions", &number.to_string()).map_err(|error| Error::Inputs(vec![error.to_string()]))?;

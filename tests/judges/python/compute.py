@@ -95,7 +95,13 @@ def galleries(judge, client):
     call("compute gallery_image_versions.list_by_gallery_image", lambda: versions.list_by_gallery_image(*one), len)
     call("compute gallery_image_versions.begin_update", lambda: versions.begin_update(*one, "1.0.0", {"tags": {"a": "b"}}))
     judge.refused("compute gallery_images.begin_delete with versions", 409, "CannotDeleteResource", lambda: images.begin_delete(*one))
+    soft_delete = lambda enabled: {"properties": {"softDeletePolicy": {"isSoftDeleteEnabled": enabled}}}
+    call("compute galleries.begin_update for soft delete", lambda: galleries.begin_update(GROUP, "gallery1", soft_delete(True)))
     call("compute gallery_image_versions.begin_delete", lambda: versions.begin_delete(*one, "1.0.0"))
+    deleted = lambda: client.soft_deleted_resource.list_by_artifact_name(GROUP, "gallery1", "Images", "definition1")
+    call("compute soft_deleted_resource.list_by_artifact_name", deleted, lambda found: [version.name for version in found] == ["1.0.0"])
+    judge.refused("compute gallery_images.begin_delete with deleted versions", 409, "CannotDeleteResource", lambda: images.begin_delete(*one))
+    call("compute galleries.begin_update without soft delete", lambda: galleries.begin_update(GROUP, "gallery1", soft_delete(False)))
     call("compute gallery_images.begin_delete", lambda: images.begin_delete(*one))
     call("compute galleries.begin_delete", lambda: galleries.begin_delete(GROUP, "gallery1"))
     call("compute images.begin_delete", lambda: client.images.begin_delete(GROUP, "image1"))
