@@ -6,7 +6,7 @@ mod clouds;
 mod command_line;
 mod networks;
 mod proxy;
-mod schemes;
+pub mod schemes;
 
 pub use schemes::{APPLICATION, by_certificate, certificate};
 

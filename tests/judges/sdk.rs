@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, process::Command, sync::Mutex};
 
 use super::routes;
-use crate::harness::{Harness, project};
+use crate::{
+    connections::schemes::{APPLICATION, certificate},
+    harness::{Harness, project, seed_with_lab},
+};
 
 /// No judge takes longer; one that does hangs. `az` starts a Python for each of its commands.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -38,6 +41,22 @@ async fn the_python_sdks_take_the_emulator_for_azure() {
     let Some(python) = python_environment("python").await else { return };
     let lines = judged(Command::new(python).arg(project("tests/judges/python/judge.py")), 'P').await;
     assert!(lines.len() > 240, "{} operations", lines.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_credential_of_azure_identity_signs_in() {
+    let Some(python) = python_environment("python").await else { return };
+    let (certificate, key) = certificate();
+    let mut seed = seed_with_lab("contoso", &[]);
+    seed["identities"] = json!([{"clientId": APPLICATION, "certificatePem": certificate}]);
+    let harness = Harness::seeded(&seed).await;
+    let given = json!({"ready": harness.ready(), "application": APPLICATION, "certificate": format!("{key}{certificate}")});
+    let output = run(Command::new(python).arg(project("tests/judges/python/sign_in.py")), &harness, &given).await;
+    let lines = lines(&output);
+    check(&lines);
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lines.len(), 10);
+    harness.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,8 +134,8 @@ fn public_key_pem(der: &[u8]) -> String {
 
 fn check_time(claims: &Value, now: OffsetDateTime) -> Result<(), SignInError> {
     let seconds = now.unix_timestamp();
-    let expires = claims["exp"].as_i64().unwrap_or(0);
-    let begins = claims["nbf"].as_i64().unwrap_or(0);
+    let expires = numeric_date(&claims["exp"]);
+    let begins = numeric_date(&claims["nbf"]);
     // Entra allows for clocks that differ by five minutes at the beginning; the end is the end.
     if seconds >= expires || seconds.saturating_add(300) < begins {
         let date = |seconds: i64| OffsetDateTime::from_unix_timestamp(seconds).map(arm_date).unwrap_or_default();
@@ -148,6 +148,12 @@ fn check_time(claims: &Value, now: OffsetDateTime) -> Result<(), SignInError> {
         return Err(SignInError::new(401, "invalid_client", 700_024, message));
     }
     Ok(())
+}
+
+/// Seconds since 1970. Clients may give parts of a second too, as MSAL for Python does.
+#[allow(clippy::cast_possible_truncation, reason = "the parts of a second go; a date beyond all bounds stays beyond them")]
+fn numeric_date(claim: &Value) -> i64 {
+    claim.as_f64().unwrap_or_default() as i64
 }
 
 fn not_registered(application: &Application, reason: &str) -> SignInError {
