@@ -125,8 +125,12 @@ impl Options {
 /// The resources that are asked for: all of the group's for `*`, or those that are named, with what belongs to them.
 fn wanted(world: &World, given: &Value, group: &str) -> Result<Vec<Arc<Resource>>, ApiError> {
     let given: Vec<&str> = given.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    // Deployments and roles are not exported; what an artifact source offers is read from its repository, and no template makes it.
     let exported = |resource: &Resource| {
-        resource.type_name != "Microsoft.Resources/deployments" && !resource.key.contains("/providers/microsoft.authorization/")
+        let kind = resource.type_name.to_ascii_lowercase();
+        kind != "microsoft.resources/deployments"
+            && !kind.starts_with("microsoft.devtestlab/labs/artifactsources/")
+            && !resource.key.contains("/providers/microsoft.authorization/")
     };
     let all = world.store.below(&format!("{group}/providers/")).into_iter().filter(|resource| exported(resource));
     match given.as_slice() {

@@ -92,6 +92,8 @@ fn delete(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &Resou
     world.store.update(&group.key, |group| group.set_state("Deleting"));
     let operation = world.begin();
     let location = super::operation_address(call, subscription, &operation.name);
+    // Azure's own advice, in simulated seconds.
+    let advice = world.settings().scaled(15.0).as_secs().max(1);
     let (world, key) = (world.clone(), group.key.clone());
     world.clone().spawn(async move {
         world.work(Work::Deletion).await;
@@ -99,7 +101,7 @@ fn delete(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &Resou
         remove(&world, &key);
         operation.finish(Ok(()));
     });
-    Reply::empty(202).with_header("Location", location).with_header("Retry-After", "15")
+    Reply::empty(202).with_header("Location", location).with_header("Retry-After", advice.to_string())
 }
 
 /// Removes a group with everything in it; what its labs have elsewhere goes too.
