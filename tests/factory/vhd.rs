@@ -6,7 +6,7 @@ use dtl::agent::Outcome;
 use serde_json::{Value, json};
 
 use super::{OTHER_SUBSCRIPTION, assert_swept, copy, example_configuration, factory_lab, images, lab, step};
-use crate::harness::{Harness, SUBSCRIPTION, project};
+use crate::harness::{Finished, Harness, SUBSCRIPTION, project};
 
 /// The example's labs and golden images, captured as VHDs; `None` where Azurite is not there.
 async fn example(copy_seconds_per_gib: f64) -> Option<(Harness, std::path::PathBuf)> {
@@ -63,6 +63,23 @@ async fn assert_closed(harness: &Harness) {
     }
 }
 
+/// Account keys and addresses with signatures are registered as secrets, and nothing else of the log holds one.
+async fn assert_masked(harness: &Harness, finished: &Finished) {
+    let (registered, shown): (Vec<&String>, Vec<_>) = finished.lines.iter().partition(|line| line.starts_with("##vso[task.setsecret"));
+    let mut accounts_with_a_registered_key = 0;
+    for account in harness.resources().await.iter().filter(|resource| resource["type"] == "Microsoft.Storage/storageAccounts") {
+        let list = format!("{}/listKeys", account["id"].as_str().unwrap_or_default());
+        let (status, keys) = harness.send(reqwest::Method::POST, &list, "2023-05-01", None).await;
+        assert_eq!(status, 200, "{keys}");
+        let keys: Vec<&str> = keys["keys"].as_array().into_iter().flatten().filter_map(|key| key["value"].as_str()).collect();
+        assert!(keys.iter().all(|key| !shown.iter().any(|line| line.contains(key))), "a key of {list} is shown");
+        accounts_with_a_registered_key += usize::from(keys.iter().any(|key| registered.iter().any(|line| line.contains(key))));
+    }
+    assert_eq!(accounts_with_a_registered_key, 4, "the factory's and those of three labs");
+    assert!(registered.iter().any(|line| line.contains("sig=")), "the disk's address is registered");
+    assert!(!shown.iter().any(|line| line.contains("sig=")), "a signature is shown: {finished}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn vhds_are_captured_with_companions_distributed_and_their_copies_deleted() {
     let Some((harness, configuration)) = example(6.0).await else { return };
@@ -76,6 +93,7 @@ async fn vhds_are_captured_with_companions_distributed_and_their_copies_deleted(
     assert_eq!(images(&harness, &lab(OTHER_SUBSCRIPTION, "platform", "platform-team")).await, [&*all[0], &all[1], &all[3]]);
     assert_swept(&harness).await;
     assert_closed(&harness).await;
+    assert_masked(&harness, &finished).await;
     assert_eq!((sent(&harness, "PUT", ".json").await.len(), copies(&harness).await.len()), (4, 4 + 7));
     let deleted = sent(&harness, "DELETE", ".vhd").await;
     assert!(deleted.len() == 7 && !deleted.iter().any(|path| path.starts_with("/afactory")), "{deleted:#?}");

@@ -11,6 +11,8 @@ use super::{
 use crate::{harness::Harness, packaged::NODES};
 
 const LIMIT: Duration = Duration::from_mins(2);
+/// How long the agent waits for a task that it has signalled before it kills it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Story {
     /// The request by which the task begins what takes long: its method and a part of its path.
@@ -70,14 +72,21 @@ async fn begun(harness: &Harness, story: Story) {
 }
 
 /// Runs every task there, breaks it off once it has begun, and hands each over with its end.
-async fn broken_off(place: impl Fn(usize) -> Place, break_off: impl Fn(&mut tokio::process::Child), check: impl Fn(Story, &Ended)) {
+async fn broken_off(
+    place: impl Fn(usize) -> Place,
+    break_off: impl Fn(&mut tokio::process::Child),
+    patience: Duration,
+    check: impl Fn(Story, &Ended),
+) {
     for (number, story) in STORIES.into_iter().enumerate() {
         let harness = slow(story).await;
         let place = place(number);
         let mut child = place.start(&story.step(&harness), &harness);
         begun(&harness, story).await;
         break_off(&mut child);
+        let broken_off = Instant::now();
         let ended = place.end(child).await;
+        assert!(broken_off.elapsed() < patience, "{story:?} on {place:?} took {:?}: {ended:#?}", broken_off.elapsed());
         assert!(ended.says(story.remains()), "{story:?} on {place:?} does not name {}: {ended:#?}", story.remains());
         check(story, &ended);
         harness.finish().await;
@@ -91,6 +100,7 @@ async fn every_task_of_the_program_is_canceled_by_a_signal_and_names_what_goes_o
     broken_off(
         |_| Place::Program,
         interrupt,
+        PATIENCE,
         |story, ended| {
             assert_eq!((ended.result.as_str(), ended.code), ("Canceled", Some(1)), "{story:?}: {ended:#?}");
         },
@@ -105,6 +115,7 @@ async fn every_packaged_task_is_canceled_by_a_signal_and_names_what_goes_on() {
     broken_off(
         |number| Place::Node(NODES[number % NODES.len()]),
         interrupt,
+        PATIENCE,
         |story, ended| {
             assert_eq!((ended.result.as_str(), ended.code, ended.errors.as_str()), ("Canceled", Some(0), ""), "{story:?}: {ended:#?}");
         },
@@ -118,6 +129,7 @@ async fn every_packaged_task_notices_that_nobody_reads_and_tells_how_it_ended_wh
     broken_off(
         |number| Place::Node(NODES[(number + 1) % NODES.len()]),
         hang_up,
+        LIMIT,
         |story, ended| {
             assert_eq!(ended.code, Some(1), "{story:?}: {ended:#?}");
             assert!(ended.errors.contains("Canceled: cancelled; look after"), "{story:?}: {ended:#?}");
