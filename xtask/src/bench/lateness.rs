@@ -2,13 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    DELETION_SECONDS, Figure,
+    Figure,
     emulator::Emulator,
     measure::{Program, environment},
-    median,
     plot::Plot,
 };
 use crate::npm;
@@ -17,7 +18,7 @@ use crate::npm;
 const OPERATIONS: [(f64, f64); 5] = [(1.0, 0.3), (3.0, 0.3), (10.0, 0.3), (31.0, 0.62), (90.0, 1.8)];
 
 /// Machines that each program deletes, of each duration.
-pub const SAMPLES: usize = 7;
+pub const SAMPLES: usize = 11;
 /// The durations are spread evenly by this part to either side: a single length always meets a schedule at the same moment between two
 /// polls, and would tell nothing about the median.
 const SPREAD: f64 = 0.1;
@@ -31,42 +32,35 @@ pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
     let programs = [("ours", Program::new(&node, task)), ("theirs", Program::new(&node, baseline))];
     let start = |seconds: f64| (0..SAMPLES).map(|sample| Emulator::start(length(seconds, sample))).collect::<Result<Vec<_>>>();
     let emulators = OPERATIONS.iter().map(|(seconds, _)| start(*seconds)).collect::<Result<Vec<_>>>()?;
-    let idle = Emulator::start(DELETION_SECONDS)?;
-    // A machine that is not there: all that a run takes but the waiting.
-    let mut floors = [const { Vec::new() }; 2];
-    for _ in 0..2 * SAMPLES {
-        for ((_, program), floors) in programs.iter().zip(&mut floors) {
-            floors.push(program.run(&environment(&idle, "not-there"))?);
-        }
-    }
-    let floors = floors.map(median);
-    let late = |operation: usize, sample: usize| -> Result<[f64; 2]> {
-        let mut late = [0.0; 2];
+    let run = |operation: usize, sample: usize| -> Result<()> {
         std::thread::sleep(APART * u32::try_from(sample * OPERATIONS.len() + operation)?);
         std::thread::scope(|scope| {
-            let runs = [0, 1].map(|index| {
-                let (prefix, program) = &programs[index];
+            let runs = programs.each_ref().map(|(prefix, program)| {
                 let environment = environment(&emulators[operation][sample], &format!("{prefix}{sample}"));
                 scope.spawn(move || program.run(&environment))
             });
-            for ((run, late), floor) in runs.into_iter().zip(&mut late).zip(floors) {
-                let took = run.join().expect("measuring does not panic")?;
-                *late = (took.as_secs_f64() - floor.as_secs_f64() - length(OPERATIONS[operation].0, sample)).max(0.0);
-            }
-            Ok(late)
+            runs.into_iter().try_for_each(|run| run.join().expect("measuring does not panic").map(drop))
         })
     };
-    let measured = std::thread::scope(|scope| {
-        let late = &late;
-        let jobs = (0..OPERATIONS.len()).map(|operation| (0..SAMPLES).map(|sample| scope.spawn(move || late(operation, sample))).collect());
-        let jobs: Vec<Vec<_>> = jobs.collect();
-        let join = |job: std::thread::ScopedJoinHandle<'_, Result<[f64; 2]>>| job.join().expect("measuring does not panic");
-        jobs.into_iter().map(|jobs| jobs.into_iter().map(join).collect()).collect::<Result<Vec<Vec<_>>>>()
+    std::thread::scope(|scope| {
+        let run = &run;
+        let all = (0..OPERATIONS.len()).flat_map(|operation| (0..SAMPLES).map(move |sample| (operation, sample)));
+        let jobs: Vec<_> = all.map(|(operation, sample)| scope.spawn(move || run(operation, sample))).collect();
+        jobs.into_iter().try_for_each(|job| job.join().expect("measuring does not panic"))
     })?;
+    let mut medians = Vec::new();
+    for (emulators, (seconds, _)) in emulators.iter().zip(OPERATIONS) {
+        let requests = emulators.iter().map(|emulator| emulator.control("GET", "requests", None)).collect::<Result<Vec<_>>>()?;
+        let mut both = [0.0; 2];
+        for ((prefix, _), median) in programs.iter().zip(&mut both) {
+            let late = requests.iter().enumerate();
+            let late = late.map(|(sample, requests)| lateness(requests, &format!("{prefix}{sample}"), length(seconds, sample)));
+            *median = middle(late.collect::<Result<Vec<_>>>()?.into_iter());
+        }
+        medians.push(both);
+    }
     let mut figures = Vec::new();
     let mut plot = Plot::new("lateness", "How late the end of an operation is known", "seconds the operation takes", "seconds late");
-    let medians: Vec<[f64; 2]> =
-        measured.iter().map(|samples| [0, 1].map(|who| middle(samples.iter().map(|sample| sample[who])))).collect();
     for ((seconds, goal), [ours, theirs]) in OPERATIONS.iter().zip(&medians) {
         figures.push(
             Figure::new(format!("lateness after an operation of about {seconds} s, median"), "s", *ours, Some(*goal)).against(*theirs),
@@ -76,6 +70,18 @@ pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
         plot.line(name, OPERATIONS.iter().zip(&medians).map(|((seconds, _), late)| (*seconds, late[who])));
     }
     Ok((figures, plot))
+}
+
+/// How long after a deletion's end the program asked for the last time, by what the emulator has noted: that answer told it.
+fn lateness(requests: &Value, machine: &str, length: f64) -> Result<f64> {
+    let requests = requests.as_array().context("the emulator lists no requests")?;
+    let is_deletion = |request: &&Value| {
+        request["method"] == "DELETE" && request["path"].as_str().is_some_and(|path| path.to_ascii_lowercase().ends_with(machine))
+    };
+    let deletion = requests.iter().find(is_deletion).with_context(|| format!("nobody deleted '{machine}'"))?;
+    let last = requests.iter().rfind(|request| request["client"] == deletion["client"]).context("nobody asked")?;
+    let at = |request: &Value| OffsetDateTime::parse(request["at"].as_str().unwrap_or_default(), &Rfc3339);
+    Ok(((at(last)? - at(deletion)?).as_seconds_f64() - length).max(0.0))
 }
 
 /// How long the operation of one sample takes.
