@@ -101,6 +101,11 @@ fn put_slowly(world: &Arc<World>, call: &Call<'_>, target: &Target) -> Result<Re
                 body[part] = found.body[part].clone();
             }
         }
+        if machine::has_extension(&id) {
+            let mut properties = found.body["properties"].as_object().cloned().unwrap_or_default();
+            properties.extend(body["properties"].as_object().cloned().unwrap_or_default());
+            body["properties"] = properties.into();
+        }
     }
     if body["location"].as_str().unwrap_or_default().is_empty() && id.pairs.len() == 1 {
         return Err(ApiError::bad_request("LocationRequired", "The location property is required for this definition."));

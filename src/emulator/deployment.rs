@@ -238,12 +238,8 @@ fn delete(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiErro
         let message = format!("Unable to delete deployment '{}': it is still active. Cancel it first.", id.name());
         return Err(ApiError::conflict("DeploymentActive", message));
     }
-    let Some(subscription) = id.subscription() else {
-        world.store.remove(&deployment.key);
-        return Ok(Reply::empty(204));
-    };
     let operation = world.begin();
-    let location = resources::operation_address(call, subscription, &operation.name);
+    let location = resources::operation_address(call, id.subscription(), &operation.name);
     remove_soon(world, &deployment.key, operation);
     Ok(Reply::empty(202).with_header("Location", location))
 }

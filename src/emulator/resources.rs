@@ -111,7 +111,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, segments: &[&str], lower: &[&s
         (_, ["subscriptions", _, "providers", rest @ ..]) => registration::serve(world, call, Some(segments[1]), rest),
         (_, ["subscriptions", _, "tagnames", ..]) => tag_names::serve(world, call, segments[1], &segments[3..]),
         ("GET", ["subscriptions", subscription, "resources"]) => list(world, call, &format!("/subscriptions/{subscription}/")),
-        ("GET", ["subscriptions", _, "operationresults", name]) => operation_result(world, call, name),
+        ("GET", ["subscriptions", _, "operationresults", name] | ["operationresults", name]) => operation_result(world, call, name),
         ("GET", ["subscriptions", _, "resourcegroups"]) => {
             page::list(world, call, &world.store.of_type(lower[1], "Microsoft.Resources/resourceGroups"), shown)
         }
@@ -147,9 +147,10 @@ pub fn is_tracked(resource: &Resource) -> bool {
         && !matches!(resource.type_name.as_str(), "Microsoft.Resources/resourceGroups" | "Microsoft.Resources/deployments")
 }
 
-/// The address that tells what has come of an operation of the resource manager's own.
-pub fn operation_address(call: &Call<'_>, subscription: &str, operation: &str) -> String {
-    format!("{}/subscriptions/{subscription}/operationresults/{operation}?api-version={}", call.root, call.api_version)
+/// The address that tells what has come of an operation of the resource manager's own, in a subscription or above all of them.
+pub fn operation_address(call: &Call<'_>, subscription: Option<&str>, operation: &str) -> String {
+    let scope = subscription.map(|subscription| format!("/subscriptions/{subscription}")).unwrap_or_default();
+    format!("{}{scope}/operationresults/{operation}?api-version={}", call.root, call.api_version)
 }
 
 /// A list of resources shows what they have in common; what has no region of its own is not in it.

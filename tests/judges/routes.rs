@@ -51,6 +51,11 @@ pub fn check(judge: char, requests: &[Value]) {
     assert!(untrue.is_empty(), "{FILE} claims for {judge} what it has not used: {untrue:#?}");
 }
 
+/// Whether any client has used a route.
+pub fn is_judged(method: &str, route: &str) -> bool {
+    read().contains_key(&(route.to_owned(), method.to_owned()))
+}
+
 fn read() -> Table {
     let text = fs::read_to_string(project(FILE)).unwrap_or_default();
     let rows = text.lines().filter_map(|line| {
@@ -65,13 +70,14 @@ fn read() -> Table {
 /// Method and route of a request that was served, names left out.
 fn used(request: &Value) -> Option<(String, String)> {
     let status = request["status"].as_u64().unwrap_or_default();
-    let path = request["path"].as_str().unwrap_or_default().to_ascii_lowercase();
+    // Where a path is made of an id, some clients write its first slash twice.
+    let path = format!("/{}", request["path"].as_str().unwrap_or_default().to_ascii_lowercase().trim_start_matches('/'));
     let served = (200..300).contains(&status) && (path.starts_with("/subscriptions") || path.starts_with("/providers"));
     served.then(|| (request["method"].as_str().unwrap_or_default().to_owned(), route(&path)))
 }
 
 /// `/subscriptions/{}/resourcegroups/{}/providers/microsoft.x/type/{}/action`: every second part below a scope or provider is a name.
-fn route(path: &str) -> String {
+pub fn route(path: &str) -> String {
     let mut is_name = false;
     let mut after_providers = false;
     let parts = path.split('/').filter(|part| !part.is_empty()).map(|part| {

@@ -14,7 +14,7 @@ use crate::{
         id::Id,
         identity::Caller,
         operation::State,
-        resources, router,
+        resources,
         store::Resource,
         world::{Call, World},
     },
@@ -23,13 +23,12 @@ use crate::{
 
 /// Serves `whatIf`: 202, and the changes at the address in `Location`.
 pub fn serve(world: &Arc<World>, call: &Call<'_>, id: &Id) -> Result<Reply, ApiError> {
-    let Some(subscription) = id.subscription() else { return Err(router::unknown(world, call)) };
     let body = parse_object(&call.request.body)?;
     check_name(id.name())?;
     let format = Format::of(&body)?;
     let plan = Arc::new(Plan::make(world, id, &body)?);
     let operation = world.begin();
-    let location = resources::operation_address(call, subscription, &operation.name);
+    let location = resources::operation_address(call, id.subscription(), &operation.name);
     let (origin, id, caller) = (world.clone(), id.clone(), call.caller.clone());
     world.spawn(async move {
         let copy = Arc::new(origin.copy());

@@ -83,7 +83,7 @@ pub fn serve(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &st
     let options = Options::of(&body)?;
     let resources = wanted(world, &body["resources"], &group_id(subscription, group))?;
     let operation = world.begin();
-    let location = operation_address(call, subscription, &operation.name);
+    let location = operation_address(call, Some(subscription), &operation.name);
     operation.end(State::Succeeded(Some(json!({"template": Export::new(options, &resources).template(&resources)}))));
     Ok(Reply::empty(202).with_header("Location", location).with_header("Retry-After", "1"))
 }

@@ -91,7 +91,7 @@ pub fn ensure(world: &World, subscription: &str, name: &str, location: &str) -> 
 fn delete(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &Resource) -> Reply {
     world.store.update(&group.key, |group| group.set_state("Deleting"));
     let operation = world.begin();
-    let location = super::operation_address(call, subscription, &operation.name);
+    let location = super::operation_address(call, Some(subscription), &operation.name);
     // Azure's own advice, in simulated seconds.
     let advice = world.settings().scaled(15.0).as_secs().max(1);
     let (world, key) = (world.clone(), group.key.clone());

@@ -28,7 +28,7 @@ const WITHIN_SUBSCRIPTION: [&str; 2] = ["Microsoft.DevTestLab/labs", "Microsoft.
 pub fn serve(world: &Arc<World>, call: &Call<'_>, subscription: &str, group: &str, only_validates: bool) -> Result<Reply, ApiError> {
     let plan = Plan::of(world, &parse_object(&call.request.body)?, &group_id(subscription, group))?;
     let operation = world.begin();
-    let location = operation_address(call, subscription, &operation.name);
+    let location = operation_address(call, Some(subscription), &operation.name);
     let origin = world.clone();
     world.spawn(async move {
         if !only_validates {

@@ -2,6 +2,7 @@
 
 from azure.mgmt.compute import ComputeManagementClient
 from azure.mgmt.devtestlabs import DevTestLabsClient
+from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 
 from devtestlabs import GROUP as LAB_GROUP, LAB, machine
@@ -12,7 +13,9 @@ GROUP = "judgedcompute"
 def run(judge):
     judge.client(ResourceManagementClient).resource_groups.create_or_update(GROUP, {"location": "westeurope"})
     client = judge.client(ComputeManagementClient)
+    judge.call("compute operations.list", lambda: client.operations.list(), len)
     disks(judge, client)
+    own_machine(judge, client)
     compute_id = machines(judge, client)
     images(judge, client, compute_id)
     galleries(judge, client)
@@ -38,6 +41,42 @@ def machines(judge, client):
     call("compute virtual_machine_sizes.list", lambda: client.virtual_machine_sizes.list("westeurope"), len)
     call("compute usage.list", lambda: client.usage.list("westeurope"), len)
     return compute_id
+
+
+def own_machine(judge, client):
+    """A machine that no lab has made."""
+    call = judge.call
+    networks = judge.client(NetworkManagementClient)
+    space = {"location": "westeurope", "properties": {"addressSpace": {"addressPrefixes": ["10.1.0.0/16"]}, "subnets": [{"name": "one", "properties": {"addressPrefix": "10.1.0.0/24"}}]}}
+    subnet = networks.virtual_networks.begin_create_or_update(GROUP, "network1", space).result().subnets[0].id
+    address = {"name": "ip", "properties": {"subnet": {"id": subnet}, "privateIPAllocationMethod": "Dynamic"}}
+    interface = networks.network_interfaces.begin_create_or_update(GROUP, "nic1", {"location": "westeurope", "properties": {"ipConfigurations": [address]}}).result()
+    given = {
+        "location": "westeurope",
+        "properties": {
+            "hardwareProfile": {"vmSize": "Standard_B2s"},
+            "storageProfile": {
+                "imageReference": {"publisher": "Canonical", "offer": "ubuntu-24_04-lts", "sku": "server", "version": "latest"},
+                "osDisk": {"createOption": "FromImage", "managedDisk": {"storageAccountType": "Standard_LRS"}},
+            },
+            "osProfile": {"computerName": "own", "adminUsername": "tester", "adminPassword": "Sim-only-1234!"},
+            "networkProfile": {"networkInterfaces": [{"id": interface.id}]},
+        },
+    }
+    vms = client.virtual_machines
+    own = (GROUP, "own")
+    call("compute virtual_machines.begin_create_or_update", lambda: vms.begin_create_or_update(*own, given), lambda vm: vm.properties.provisioning_state == "Succeeded")
+    call("compute virtual_machines.list_available_sizes", lambda: vms.list_available_sizes(*own), len)
+    call("compute virtual_machines.begin_redeploy", lambda: vms.begin_redeploy(*own))
+    extension = {"location": "westeurope", "properties": {"publisher": "Microsoft.Azure.Extensions", "type": "CustomScript", "typeHandlerVersion": "2.1", "settings": {}}}
+    extensions = client.virtual_machine_extensions
+    call("compute virtual_machine_extensions.begin_create_or_update", lambda: extensions.begin_create_or_update(*own, "script", extension))
+    call("compute virtual_machine_extensions.get", lambda: extensions.get(*own, "script"), lambda one: one.properties.provisioning_state == "Succeeded")
+    call("compute virtual_machine_extensions.list", lambda: extensions.list(*own), lambda answer: len(answer.value) == 1)
+    call("compute virtual_machine_extensions.begin_update", lambda: extensions.begin_update(*own, "script", {"tags": {"a": "b"}}))
+    call("compute virtual_machine_extensions.begin_delete", lambda: extensions.begin_delete(*own, "script"))
+    call("compute virtual_machines.begin_delete", lambda: vms.begin_delete(*own))
+    judge.refused("compute virtual_machines.get of what is gone", 404, "ResourceNotFound", lambda: vms.get(*own))
 
 
 def disks(judge, client):

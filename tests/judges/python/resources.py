@@ -50,6 +50,7 @@ def groups(judge, client):
     call("resource_groups.list", lambda: groups.list(filter="tagName eq 'a' and tagValue eq 'b'"), lambda found: GROUP in [one.name for one in found])
     call("resource_groups.update", lambda: groups.update(GROUP, {"tags": {"c": "d"}}), lambda group: group.tags == {"c": "d"})
     judge.refused("resource_groups.get of none", 404, "ResourceGroupNotFound", lambda: groups.get("nowhere"))
+    call("operations.list", lambda: client.operations.list(), len)
     call("providers.list", lambda: client.providers.list(), len)
     call("providers.get", lambda: client.providers.get("Microsoft.DevTestLab"), lambda one: one.resource_types)
     call("providers.list_at_tenant_scope", lambda: client.providers.list_at_tenant_scope(), len)
@@ -100,6 +101,12 @@ def generic(judge, client):
     call("resources.begin_move_resources back", lambda: resources.begin_move_resources(GROUP + "2", back))
     call("resource_groups.begin_delete of the other", lambda: groups.begin_delete(GROUP + "2"))
     call("resources.begin_delete", lambda: resources.begin_delete(*where, **version))
+    # A provider that the emulator only keeps things of.
+    plan = (GROUP, "Microsoft.Web", "", "serverfarms", "plan0")
+    of_web = {"api_version": "2023-12-01"}
+    call("resources.begin_create_or_update of a plan", lambda: resources.begin_create_or_update(*plan, {"location": "westeurope", "sku": {"name": "B1"}, "properties": {"reserved": True}}, **of_web))
+    call("resources.get of a plan", lambda: resources.get(*plan, **of_web), lambda one: one.properties["reserved"] and one.sku.name == "B1")
+    call("resources.begin_delete of a plan", lambda: resources.begin_delete(*plan, **of_web))
 
 
 def deployments(judge, client):
@@ -125,15 +132,47 @@ def deployments(judge, client):
 
 
 def above(judge, client):
-    call = judge.call
-    deployments = client.deployments
-    given = {"location": "westeurope", "properties": {"mode": "Incremental", "template": ABOVE, "parameters": {}}}
-    call("deployments.begin_validate_at_subscription_scope", lambda: deployments.begin_validate_at_subscription_scope("above", given))
-    call("deployments.begin_what_if_at_subscription_scope", lambda: deployments.begin_what_if_at_subscription_scope("above", given), lambda answer: answer.status == "Succeeded")
-    call("deployments.begin_create_or_update_at_subscription_scope", lambda: deployments.begin_create_or_update_at_subscription_scope("above", given))
-    call("deployments.get_at_subscription_scope", lambda: deployments.get_at_subscription_scope("above"))
-    call("deployments.check_existence_at_subscription_scope", lambda: deployments.check_existence_at_subscription_scope("above"), lambda there: there is True)
-    call("deployments.list_at_subscription_scope", lambda: deployments.list_at_subscription_scope(), len)
-    call("deployments.export_template_at_subscription_scope", lambda: deployments.export_template_at_subscription_scope("above"))
-    call("deployment_operations.list_at_subscription_scope", lambda: client.deployment_operations.list_at_subscription_scope("above"), len)
-    call("deployments.begin_delete_at_subscription_scope", lambda: deployments.begin_delete_at_subscription_scope("above"))
+    """Deployments above resource groups: at subscription scope, for a management group and for the tenant."""
+    group = {
+        "type": "Microsoft.Resources/deployments",
+        "apiVersion": "2021-04-01",
+        "name": "inner",
+        "subscriptionId": judge.subscription,
+        "resourceGroup": GROUP,
+        "properties": {**deployment(name="ip3")["properties"], "expressionEvaluationOptions": {"scope": "inner"}},
+    }
+    slow = {**TEMPLATE, "resources": [{**TEMPLATE["resources"][0], "name": "[concat('slow', copyIndex())]", "copy": {"name": "loop", "count": 40, "mode": "serial"}}]}
+    group_slowly = {**group, "properties": {**group["properties"], "template": slow}}
+    schema = "https://schema.management.azure.com/schemas/2019-08-01/{}DeploymentTemplate.json#"
+    given = lambda template: {"location": "westeurope", "properties": {"mode": "Incremental", "template": template, "parameters": {}}}
+    for suffix, scope, name in [
+        ("_at_subscription_scope", (), "subscription"),
+        ("_at_management_group_scope", ("judges",), "managementGroup"),
+        ("_at_tenant_scope", (), "tenant"),
+    ]:
+        into = {"$schema": schema.format(name), "contentVersion": "1.0.0.0"}
+        at_scope(judge, client, suffix, scope, given({**into, "resources": [group]}), given({**into, "resources": [group_slowly]}))
+    judge.call("deployments.begin_create_or_update_at_subscription_scope of a group", lambda: client.deployments.begin_create_or_update_at_subscription_scope("groups", given(ABOVE)))
+
+
+def at_scope(judge, client, suffix, scope, given, slow):
+    own = (*scope, "above")
+
+    def call(operation, *more, check=None, of=client.deployments, area="deployments", name=own):
+        return judge.call(f"{area}.{operation}{suffix}", lambda: getattr(of, operation + suffix)(*name, *more), check)
+
+    call("begin_validate", given)
+    call("begin_what_if", given, check=lambda answer: answer.status == "Succeeded")
+    call("begin_create_or_update", given, check=lambda one: one.properties.provisioning_state == "Succeeded")
+    call("get")
+    call("check_existence", check=lambda there: there is True)
+    call("list", name=scope, check=len)
+    call("export_template", check=lambda one: one.template)
+    operations = {"of": client.deployment_operations, "area": "deployment_operations"}
+    listed = call("list", check=len, **operations) or []
+    if listed:
+        call("get", listed[0].operation_id, **operations)
+    call("begin_delete")
+    cancelled = (*scope, "cancelled")
+    getattr(client.deployments, "begin_create_or_update" + suffix)(*cancelled, slow, polling=False)
+    call("cancel", name=cancelled)
