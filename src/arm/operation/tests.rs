@@ -197,7 +197,7 @@ fn the_overshoot_is_small_in_the_median_and_never_large() {
 #[test]
 fn the_services_own_pace_is_kept() {
     let minute = Duration::from_mins(1);
-    for (asked, expected) in [(Some(15_000), 15_000), (Some(1_000), 1_000), (Some(1), 200), (Some(0), 2_400), (None, 2_400)] {
+    for (asked, expected) in [(Some(15_000), 15_000), (Some(1_000), 1_000), (Some(1), 200), (Some(0), 2_280), (None, 2_280)] {
         assert_eq!(interval(minute, asked.map(Duration::from_millis)), Duration::from_millis(expected));
     }
     assert_eq!(interval(Duration::from_hours(1), None), Duration::from_millis(4800));
