@@ -70,3 +70,34 @@ export async function compute(client, dtl) {
   await call("compute galleries.beginDeleteAndWait", () => client.galleries.beginDeleteAndWait(GROUP, "nodegallery", often));
   await call("compute images.beginDeleteAndWait", () => client.images.beginDeleteAndWait(GROUP, "image1", often));
 }
+
+/** A machine that no lab has made. */
+export async function ownMachine(client, networks) {
+  const space = { location: "westeurope", addressSpace: { addressPrefixes: ["10.2.0.0/16"] }, subnets: [{ name: "one", addressPrefix: "10.2.0.0/24" }] };
+  const network = await networks.virtualNetworks.beginCreateOrUpdateAndWait(GROUP, "ownnet", space, often);
+  const ipConfigurations = [{ name: "ip", subnet: { id: network.subnets[0].id }, privateIPAllocationMethod: "Dynamic" }];
+  const card = await networks.networkInterfaces.beginCreateOrUpdateAndWait(GROUP, "ownnic", { location: "westeurope", ipConfigurations }, often);
+  const given = {
+    location: "westeurope",
+    hardwareProfile: { vmSize: "Standard_B2s" },
+    storageProfile: {
+      imageReference: { publisher: "Canonical", offer: "ubuntu-24_04-lts", sku: "server", version: "latest" },
+      osDisk: { createOption: "FromImage", managedDisk: { storageAccountType: "Standard_LRS" } },
+    },
+    osProfile: { computerName: "own", adminUsername: "tester", adminPassword: "Sim-only-1234!" },
+    networkProfile: { networkInterfaces: [{ id: card.id }] },
+  };
+  const vms = client.virtualMachines;
+  const own = [GROUP, "own"];
+  await call("compute virtualMachines.beginCreateOrUpdateAndWait", () => vms.beginCreateOrUpdateAndWait(...own, given, often), (vm) => vm.provisioningState === "Succeeded");
+  await call("compute virtualMachines.listAvailableSizes", () => vms.listAvailableSizes(...own), some);
+  await call("compute virtualMachines.beginRedeployAndWait", () => vms.beginRedeployAndWait(...own, often));
+  const extensions = client.virtualMachineExtensions;
+  const script = { location: "westeurope", publisher: "Microsoft.Azure.Extensions", typePropertiesType: "CustomScript", typeHandlerVersion: "2.1", settings: {} };
+  await call("compute virtualMachineExtensions.beginCreateOrUpdateAndWait", () => extensions.beginCreateOrUpdateAndWait(...own, "script", script, often));
+  await call("compute virtualMachineExtensions.get", () => extensions.get(...own, "script"), (one) => one.provisioningState === "Succeeded");
+  await call("compute virtualMachineExtensions.list", () => extensions.list(...own), (answer) => answer.value.length === 1);
+  await call("compute virtualMachineExtensions.beginUpdateAndWait", () => extensions.beginUpdateAndWait(...own, "script", { tags }, often));
+  await call("compute virtualMachineExtensions.beginDeleteAndWait", () => extensions.beginDeleteAndWait(...own, "script", often));
+  await call("compute virtualMachines.beginDeleteAndWait", () => vms.beginDeleteAndWait(...own, often));
+}

@@ -158,3 +158,27 @@ export async function labWide(dtl) {
   await call("labs.beginImportVirtualMachineAndWait", () => dtl.labs.beginImportVirtualMachineAndWait(LAB[0], "nodeother", imported, often));
   await call("users.beginDeleteAndWait", () => dtl.users.beginDeleteAndWait(...LAB, "@me", often));
 }
+
+/** Galleries of a lab: only an api-version that has no SDK of its own knows them, so that the general client of resources asks. */
+export async function shared(arm) {
+  const preview = "2018-10-15-preview";
+  const compute = "2024-03-03";
+  const gallery = `${lab.split("/providers/")[0]}/providers/Microsoft.Compute/galleries/nodeshared`;
+  const attached = `${lab}/sharedgalleries/node`;
+  const put = (id, version, given) => arm.resources.beginCreateOrUpdateByIdAndWait(id, version, given, often);
+  const remove = (id, version) => arm.resources.beginDeleteByIdAndWait(id, version, often);
+  const identifier = { publisher: "contoso", offer: "node", sku: "shared" };
+  const properties = { osType: "Linux", osState: "Generalized", hyperVGeneration: "V2", identifier };
+  await put(gallery, compute, { location: "westeurope" });
+  await put(`${gallery}/images/one`, compute, { location: "westeurope", properties });
+  const given = { properties: { galleryId: gallery, allowAllImages: "Disabled" } };
+  const enabled = { properties: { definitionName: "one", enableState: "Enabled" } };
+  await call("sharedGalleries.createOrUpdate", () => put(attached, preview, given));
+  await call("sharedGalleries.get", () => arm.resources.getById(attached, preview), (one) => one.properties.galleryId.toLowerCase() === gallery.toLowerCase());
+  await call("sharedGalleries.update", () => arm.resources.beginUpdateByIdAndWait(attached, preview, { tags }, often));
+  await call("sharedImages.createOrUpdate", () => put(`${attached}/sharedimages/one`, preview, enabled));
+  await call("sharedImages.get", () => arm.resources.getById(`${attached}/sharedimages/one`, preview), (one) => one.properties.osType === "Linux");
+  await call("sharedImages.delete", () => remove(`${attached}/sharedimages/one`, preview));
+  await call("sharedGalleries.delete", () => remove(attached, preview));
+  for (const id of [`${gallery}/images/one`, gallery]) await call(`delete ${id.split("/").at(-1)}`, () => remove(id, compute));
+}

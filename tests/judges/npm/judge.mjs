@@ -12,8 +12,8 @@ import { StorageManagementClient } from "@azure/arm-storage";
 import { SubscriptionClient } from "@azure/arm-resources-subscriptions";
 
 import { GROUP, call, client, failed, often, subscription } from "./calls.mjs";
-import { compute } from "./compute.mjs";
-import { inLab, labWide, labs, machines, schedules } from "./devtestlabs.mjs";
+import { compute, ownMachine } from "./compute.mjs";
+import { inLab, labWide, labs, machines, schedules, shared } from "./devtestlabs.mjs";
 import { network, storage } from "./network_and_storage.mjs";
 import { deployments, locks, resources, subscriptions } from "./resources.mjs";
 
@@ -27,9 +27,13 @@ await labs(dtl);
 await machines(dtl);
 await inLab(dtl);
 await schedules(dtl);
-await network(client(NetworkManagementClient, subscription));
-await compute(client(ComputeManagementClient, subscription), dtl);
+const networks = client(NetworkManagementClient, subscription);
+const computers = client(ComputeManagementClient, subscription);
+await network(networks);
+await ownMachine(computers, networks);
+await compute(computers, dtl);
 await storage(client(StorageManagementClient, subscription));
 await labWide(dtl);
+await shared(arm);
 await call("resourceGroups.beginDeleteAndWait", () => arm.resourceGroups.beginDeleteAndWait(GROUP, often));
 process.exit(failed() === 0 ? 0 : 1);
