@@ -194,6 +194,23 @@ async fn a_cancelled_run_says_how_to_go_on_and_the_next_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_cancelled_while_it_takes_a_deployments_record_away_names_the_record() {
+    let harness = example().await;
+    // The service refuses for long enough that the run is still asking when it is cancelled.
+    harness.faults(&json!([{"method": "DELETE", "path": "/deployments/image-factory-", "times": 1000, "status": 503}])).await;
+    let run = || step(&harness, "run", &example_configuration()).input("RunId", "42");
+    let cancelled = run().cancelled_at("DELETE", "/deployments/image-factory-").run().await;
+    assert_eq!(cancelled.outcome, Outcome::Canceled, "{cancelled}");
+    let is_named = |warning: &String| warning.starts_with("the record of deployment 'image-factory-") && warning.contains(" remains (/");
+    assert!(cancelled.warnings().iter().any(is_named), "{cancelled}");
+    harness.no_faults().await;
+    let finished = run().run().await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{finished}");
+    assert_swept(&harness).await;
+    harness.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_in_parallel_share_the_work_and_a_last_one_retires() {
     let harness = example().await;
     let slice = |position: usize| {

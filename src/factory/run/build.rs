@@ -14,7 +14,7 @@ use crate::{
     arm::{self, Request, ResourceId, Wait, retry},
     devtestlab::virtual_machine::{self, ArtifactState, VirtualMachine},
     factory::{
-        DEPLOYMENT_PREFIX, FINGERPRINT_TAG, IMAGE_PATH_TAG, RUN_TAG, golden_image, golden_image::GoldenImage, inventory::State,
+        DEPLOYMENT_PREFIX, FINGERPRINT_TAG, IMAGE_PATH_TAG, RUN_TAG, golden_image, golden_image::GoldenImage, in_words, inventory::State,
         names::ImagePath, plan::Plan,
     },
     resources::{self, NewDeployment},
@@ -77,9 +77,9 @@ impl Factory<'_> {
         }
         if outcome.as_ref().is_err_and(arm::Error::is_cancelled) {
             self.break_off(&id, vm).await;
-        }
-        if !outcome.as_ref().is_err_and(arm::Error::is_cancelled) {
-            let _ = self.operate(resources::delete(&id), Duration::from_mins(5)).await;
+        } else if let Err(error) = self.operate(resources::delete(&id), Duration::from_mins(5)).await {
+            let remains = format!("the record of deployment '{}' remains ({id}): {}", id.name(), in_words(&error));
+            (self.say)(Line::Warning(&format!("{remains}; this run's clean-up or the next one's deletes it")));
         }
         outcome.map(|_| ()).map_err(Failure::azure(action()))
     }
