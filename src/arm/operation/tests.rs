@@ -197,9 +197,9 @@ fn the_overshoot_is_small_in_the_median_and_never_large() {
 #[test]
 fn the_services_own_pace_is_kept() {
     let minute = Duration::from_mins(1);
-    for (asked, expected) in [(Some(15_000), 15_000), (Some(1_000), 1_000), (Some(1), 200), (Some(0), 2_280), (None, 2_280)] {
+    for (asked, expected) in [(Some(15_000), 15_000), (Some(1_000), 1_000), (Some(1), 200), (Some(0), 2_300), (None, 2_300)] {
         assert_eq!(interval(minute, asked.map(Duration::from_millis)), Duration::from_millis(expected));
     }
     assert_eq!(interval(Duration::from_hours(1), None), Duration::from_millis(4800));
-    assert_eq!(interval(Duration::ZERO, None), Duration::from_millis(200));
+    assert_eq!(interval(Duration::ZERO, None), Duration::from_millis(280));
 }

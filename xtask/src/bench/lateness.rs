@@ -18,10 +18,10 @@ use crate::npm;
 const OPERATIONS: [(f64, f64); 5] = [(1.0, 0.3), (3.0, 0.3), (10.0, 0.3), (31.0, 0.62), (90.0, 1.8)];
 
 /// Machines that each program deletes, of each duration.
-pub const SAMPLES: usize = 11;
+pub const SAMPLES: usize = 15;
 /// The durations are spread evenly by this part to either side: a single length always meets a schedule at the same moment between two
 /// polls, and would tell nothing about the median.
-const SPREAD: f64 = 0.1;
+const SPREAD: f64 = 0.2;
 
 /// Between two starts: starting must not slow down those that wait.
 const APART: Duration = Duration::from_millis(900);
