@@ -134,7 +134,7 @@ impl Task {
             Self::StartVm => start_vm::run(desk).boxed(),
             #[cfg(feature = "small")]
             Self::StopVm => stop_vm::run(desk).boxed(),
-            #[cfg(feature = "small")]
+            #[cfg(feature = "images")]
             Self::CreateCustomImage => create_custom_image::run(desk).boxed(),
             #[cfg(feature = "small")]
             Self::DeleteCustomImage => delete_custom_image::run(desk).boxed(),
@@ -152,6 +152,7 @@ impl Task {
             Self::ImageFactory => image_factory::run(desk).boxed(),
             #[cfg(not(all(
                 feature = "small",
+                feature = "images",
                 feature = "machines",
                 feature = "environments",
                 feature = "galleries",

@@ -31,19 +31,15 @@ impl Task {
         shell::root().join("icons").join(format!("{}.svg", self.stem))
     }
 
-    /// The engine with what this task uses, told by the inputs that go with it.
+    /// The engine with what this task uses: the feature that `Task::run` in `src/tasks.rs` asks of it.
     pub fn engine(&self) -> Engine {
-        let has = |name: &str| array(&self.manifest, "inputs").iter().any(|input| input["name"] == name);
-        if has("ConfigurationLocation") {
-            Engine::Factory
-        } else if has("GalleryName") {
-            Engine::Galleries
-        } else if has("VirtualMachineName") && has("ParameterOverrides") {
-            Engine::Machines
-        } else if has("ParameterOverrides") {
-            Engine::Environments
-        } else {
-            Engine::Small
+        match self.stem.as_str() {
+            "image_factory" => Engine::Factory,
+            "compute_gallery_image_definition" | "compute_gallery_image_version" => Engine::Galleries,
+            "create_environment" | "populate_environment" => Engine::Environments,
+            "create_vm" => Engine::Machines,
+            "create_custom_image" => Engine::Images,
+            _ => Engine::Small,
         }
     }
 }

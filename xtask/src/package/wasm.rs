@@ -36,6 +36,8 @@ const FEATURES: [&str; 6] = [
 pub enum Engine {
     /// What every task uses, with the tasks that need no more.
     Small,
+    /// With the making of custom images.
+    Images,
     /// With the template language and the making of virtual machines.
     Machines,
     /// With the template language and environments.
@@ -51,6 +53,7 @@ impl Engine {
     fn feature(self) -> &'static str {
         match self {
             Self::Small => "small",
+            Self::Images => "images",
             Self::Machines => "machines",
             Self::Environments => "environments",
             Self::Galleries => "galleries",
@@ -168,7 +171,8 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
 
 fn optimize(input: &Path, output: &Path) -> Result<()> {
     let mut command = Tool::WasmOpt.command();
-    command.args(["-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"]).args(FEATURES);
+    // Nothing lies in the lowest 1,024 bytes: they are the far end of the stack, which has a MiB.
+    command.args(["--low-memory-unused", "-Oz", "--strip-debug", "--strip-producers", "--strip-target-features"]).args(FEATURES);
     shell::run(command.arg(input).arg("-o").arg(output))
 }
 
