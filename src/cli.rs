@@ -1,7 +1,7 @@
 //! The native host and the command-line program `dtl`.
 //!
-//! One file a command (`run`, `task`, `emulator`, `factory`, `schema`, `template`). Below them stands the local agent: `pipeline` reads a file, `job` and `step` run it,
-//! `listener` hears what steps print, `host` is the machine as the engine sees it.
+//! One file a command (`run`, `task`, `emulator`, `factory`, `schema`, `template`). Below them stands the local agent: `pipeline` reads a
+//! file, `job` and `step` run it, `listener` hears what steps print, `host` is the machine as the engine sees it.
 #![allow(clippy::disallowed_methods, reason = "the native host is where clock, files and variables are real")]
 
 pub mod condition;

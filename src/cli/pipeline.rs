@@ -1,7 +1,7 @@
 //! Pipeline files: the part of Azure Pipelines' YAML that can be run locally.
 //!
-//! A file is read whole and every fault in it is told, with line and column. What only the service can do (templates, `${{ }}`, agents, matrices) is
-//! refused rather than passed over; what has no meaning locally (triggers, pools) is passed over.
+//! A file is read whole and every fault in it is told, with line and column. What only the service can do (templates, `${{ }}`, agents,
+//! matrices) is refused rather than passed over; what has no meaning locally (triggers, pools) is passed over.
 
 pub mod check;
 pub mod yaml;

@@ -71,7 +71,8 @@ impl Variables {
         self.expand_noting(text, &mut |_| {})
     }
 
-    /// Replaces `$(name)` in the values themselves, also through several steps, as the agent does when a job begins. What holds a secret becomes one.
+    /// Replaces `$(name)` in the values themselves, also through several steps, as the agent does when a job begins. What holds a secret
+    /// becomes one.
     pub fn expand_values(&mut self) {
         const DEPTH: usize = 32;
         for _ in 0..DEPTH {

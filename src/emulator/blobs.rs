@@ -1,7 +1,8 @@
 //! Blobs: a running Azurite, with a listener of the emulator's in front of it.
 //!
 //! Azurite keeps accounts, contents and signatures. The listener adds what Azurite lacks: TLS by the emulator's authority, the journal,
-//! faults on demand, and copies that take their time. With a state file Azurite keeps its own beside it. What the emulator does to blobs itself goes through [`Blobs::later`], in order.
+//! faults on demand, and copies that take their time. With a state file Azurite keeps its own beside it. What the emulator does to blobs
+//! itself goes through [`Blobs::later`], in order.
 
 mod contents;
 pub mod front;

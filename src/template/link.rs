@@ -30,8 +30,8 @@ const MAX_LINKS: usize = 800;
 /// Loads a file by its path below the folder of the main template, with `/` between the parts; `None` when there is no such file.
 pub type Load<'l> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, String> + 'l;
 
-/// Puts the templates and parameter files that a template links to in place of the links, recursively, as nested deployments with a scope of their own.
-/// `name` is the template's own path below its folder. Links to what cannot be loaded, and to other places, stay as they are.
+/// Puts the templates and parameter files that a template links to in place of the links, recursively, as nested deployments with a scope
+/// of their own. `name` is the template's own path below its folder. Links to what cannot be loaded, and to other places, stay as they are.
 ///
 /// Refused are circles, paths that lead out of the folder, files that are no JSON, and more than 4 MB altogether.
 pub fn inline(document: Document, name: &str, load: &mut Load<'_>) -> Result<Document, Vec<Finding>> {

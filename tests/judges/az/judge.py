@@ -14,21 +14,7 @@ from pathlib import Path
 LAB = ["--resource-group", "devtestlabs", "--lab-name", "contoso"]
 GROUP = "judgedbyaz"
 IN_GROUP = ["--resource-group", GROUP]
-TEMPLATE = {
-    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
-    "contentVersion": "1.0.0.0",
-    "parameters": {"name": {"type": "string"}},
-    "resources": [
-        {
-            "type": "Microsoft.Network/publicIPAddresses",
-            "apiVersion": "2023-09-01",
-            "name": "[parameters('name')]",
-            "location": "[resourceGroup().location]",
-            "properties": {"publicIPAllocationMethod": "Static"},
-        }
-    ],
-    "outputs": {"id": {"type": "string", "value": "[resourceId('Microsoft.Network/publicIPAddresses', parameters('name'))]"}},
-}
+TEMPLATE = Path(__file__).resolve().parent.parent / "template.json"
 MACHINE = ["--image", "Ubuntu Server 24.04 LTS", "--image-type", "gallery", "--size", "Standard_B2s", "--admin-username", "tester", "--admin-password", "Sim-only-1234!"]
 
 
@@ -79,7 +65,6 @@ def main():
     ready = json.loads(sys.stdin.readline())
     with tempfile.TemporaryDirectory() as folder:
         az = Az(ready, Path(folder))
-        (Path(folder) / "template.json").write_text(json.dumps(TEMPLATE))
         artifact = {"artifactId": f"{ready['subscriptions'][0]['labs'][0]}/artifactSources/public repo/artifacts/linux-apt-package", "parameters": [{"name": "packages", "value": "git"}]}
         (Path(folder) / "artifacts.json").write_text(json.dumps([artifact]))
         sign_in(az, ready)
@@ -126,7 +111,7 @@ def groups(az):
 
 def deployments(az):
     where = [*IN_GROUP, "--name", "first"]
-    source = ["--template-file", "template.json", "--parameters", "name=ip1"]
+    source = ["--template-file", str(TEMPLATE), "--parameters", "name=ip1"]
     az("deployment", "group", "validate", *where, *source)
     az("deployment", "group", "what-if", *where, *source, "--no-pretty-print", check=lambda answer: [one["changeType"] for one in answer["changes"]] == ["Create"])
     az("deployment", "group", "create", *where, *source, check=lambda one: one["properties"]["provisioningState"] == "Succeeded" and one["properties"]["outputs"]["id"]["value"])

@@ -1,24 +1,13 @@
 """Microsoft.Resources by azure-mgmt-resource and azure-mgmt-resource-deployments."""
 
+import json
+from pathlib import Path
+
 from azure.mgmt.resource.deployments import DeploymentsMgmtClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 
 GROUP = "judgedresources"
-TEMPLATE = {
-    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
-    "contentVersion": "1.0.0.0",
-    "parameters": {"name": {"type": "string"}},
-    "resources": [
-        {
-            "type": "Microsoft.Network/publicIPAddresses",
-            "apiVersion": "2023-09-01",
-            "name": "[parameters('name')]",
-            "location": "[resourceGroup().location]",
-            "properties": {"publicIPAllocationMethod": "Static"},
-        }
-    ],
-    "outputs": {"id": {"type": "string", "value": "[resourceId('Microsoft.Network/publicIPAddresses', parameters('name'))]"}},
-}
+TEMPLATE = json.loads((Path(__file__).parent.parent / "template.json").read_text())
 ABOVE = {
     "$schema": "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#",
     "contentVersion": "1.0.0.0",

@@ -12,8 +12,7 @@ use crate::{shell, supply};
 
 /// The document.
 pub fn document() -> Result<Value> {
-    let all = ["--filter-platform", super::wasm::TARGET, "--no-default-features", "--features", "small,images,machines,environments,galleries,factory"];
-    let metadata = supply::metadata(&all)?;
+    let metadata = supply::metadata(&["--filter-platform", super::wasm::TARGET])?;
     let packages: BTreeMap<&str, &Value> =
         list(&metadata["packages"]).iter().filter_map(|package| Some((package["id"].as_str()?, package))).collect();
     let nodes: BTreeMap<&str, &Value> =
