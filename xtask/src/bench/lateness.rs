@@ -18,10 +18,12 @@ use crate::npm;
 const OPERATIONS: [(f64, f64); 5] = [(1.0, 0.3), (3.0, 0.3), (10.0, 0.3), (31.0, 0.62), (90.0, 1.8)];
 
 /// Machines that each program deletes, of each duration.
-pub const SAMPLES: usize = 15;
-/// The durations are spread evenly by this part to either side: a single length always meets a schedule at the same moment between two
-/// polls, and would tell nothing about the median.
+pub const SAMPLES: usize = 5;
+/// The ends that are looked at are spread evenly by this part to either side: a single one always meets a schedule at the same moment between
+/// two polls, and would tell nothing about the median.
 const SPREAD: f64 = 0.2;
+/// How many ends are looked at in each run.
+const ENDS: u32 = 201;
 
 /// Between two starts: starting must not slow down those that wait.
 const APART: Duration = Duration::from_millis(900);
@@ -30,7 +32,7 @@ const APART: Duration = Duration::from_millis(900);
 pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
     let node = npm::node(20).unwrap_or_else(|| "node".into());
     let programs = [("ours", Program::new(&node, task)), ("theirs", Program::new(&node, baseline))];
-    let start = |seconds: f64| (0..SAMPLES).map(|sample| Emulator::start(length(seconds, sample))).collect::<Result<Vec<_>>>();
+    let start = |seconds: f64| (0..SAMPLES).map(|_| Emulator::start(seconds * (1.0 + SPREAD))).collect::<Result<Vec<_>>>();
     let emulators = OPERATIONS.iter().map(|(seconds, _)| start(*seconds)).collect::<Result<Vec<_>>>()?;
     let run = |operation: usize, sample: usize| -> Result<()> {
         std::thread::sleep(APART * u32::try_from(sample * OPERATIONS.len() + operation)?);
@@ -53,9 +55,9 @@ pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
         let requests = emulators.iter().map(|emulator| emulator.control("GET", "requests", None)).collect::<Result<Vec<_>>>()?;
         let mut both = [0.0; 2];
         for ((prefix, _), median) in programs.iter().zip(&mut both) {
-            let late = requests.iter().enumerate();
-            let late = late.map(|(sample, requests)| lateness(requests, &format!("{prefix}{sample}"), length(seconds, sample)));
-            *median = middle(late.collect::<Result<Vec<_>>>()?.into_iter());
+            let polls = requests.iter().enumerate().map(|(sample, requests)| polls(requests, &format!("{prefix}{sample}")));
+            let polls = polls.collect::<Result<Vec<_>>>()?;
+            *median = middle(polls.iter().flat_map(|polls| ends(seconds).map(|end| lateness(polls, end))));
         }
         medians.push(both);
     }
@@ -72,23 +74,31 @@ pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
     Ok((figures, plot))
 }
 
-/// How long after a deletion's end the program asked for the last time, by what the emulator has noted: that answer told it.
-fn lateness(requests: &Value, machine: &str, length: f64) -> Result<f64> {
+/// When the program asked how a deletion goes, in seconds after it began, by what the emulator has noted.
+fn polls(requests: &Value, machine: &str) -> Result<Vec<f64>> {
     let requests = requests.as_array().context("the emulator lists no requests")?;
     let is_deletion = |request: &&Value| {
         request["method"] == "DELETE" && request["path"].as_str().is_some_and(|path| path.to_ascii_lowercase().ends_with(machine))
     };
-    let deletion = requests.iter().find(is_deletion).with_context(|| format!("nobody deleted '{machine}'"))?;
-    let last = requests.iter().rfind(|request| request["client"] == deletion["client"]).context("nobody asked")?;
     let at = |request: &Value| OffsetDateTime::parse(request["at"].as_str().unwrap_or_default(), &Rfc3339);
-    Ok(((at(last)? - at(deletion)?).as_seconds_f64() - length).max(0.0))
+    let deletion = requests.iter().find(is_deletion).with_context(|| format!("nobody deleted '{machine}'"))?;
+    let began = at(deletion)?;
+    let asked = requests.iter().filter(|request| request["client"] == deletion["client"]);
+    let polls = asked
+        .map(|request| anyhow::Ok((at(request)? - began).as_seconds_f64()))
+        .filter(|after| !matches!(after, Ok(after) if *after <= 0.0));
+    polls.collect()
 }
 
-/// How long the operation of one sample takes.
-fn length(seconds: f64, sample: usize) -> f64 {
-    let steps = f64::from(u32::try_from(SAMPLES - 1).expect("a few"));
-    let step = f64::from(u32::try_from(sample).expect("a few"));
-    seconds * (1.0 - SPREAD + 2.0 * SPREAD * step / steps)
+/// The moments at which an operation of about this length may end.
+fn ends(seconds: f64) -> impl Iterator<Item = f64> {
+    let step = 2.0 * SPREAD / f64::from(ENDS - 1);
+    (0..ENDS).map(move |end| seconds * (1.0 - SPREAD + step * f64::from(end)))
+}
+
+/// How long after an end the next poll came, which would have been told of it.
+fn lateness(polls: &[f64], end: f64) -> f64 {
+    polls.iter().find(|poll| **poll >= end).map_or(f64::INFINITY, |poll| poll - end)
 }
 
 /// The median.
