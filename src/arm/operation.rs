@@ -276,7 +276,7 @@ pub fn interval(elapsed: Duration, retry_after: Option<Duration>) -> Duration {
         _ => {
             let elapsed = elapsed.as_secs_f64();
             let early = (0.3 * elapsed).clamp(0.28, 0.52);
-            // Not `clamp`: its message would bring the printing of numbers into the WebAssembly, 14 KB.
+            // Not `clamp`: its message would bring the printing of numbers into the WebAssembly, 18 KB.
             Duration::from_secs_f64((0.039 * elapsed - 0.04).max(early).min(4.8))
         }
     }

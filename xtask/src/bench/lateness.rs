@@ -74,7 +74,7 @@ pub fn measure(task: &Path, baseline: &Path) -> Result<(Vec<Figure>, Plot)> {
     Ok((figures, plot))
 }
 
-/// When the program asked how a deletion goes, in seconds after it began, by what the emulator has noted.
+/// When the program asked for anything, in seconds after its deletion began, by what the emulator has noted: all that comes after is polls.
 fn polls(requests: &Value, machine: &str) -> Result<Vec<f64>> {
     let requests = requests.as_array().context("the emulator lists no requests")?;
     let is_deletion = |request: &&Value| {
@@ -84,10 +84,7 @@ fn polls(requests: &Value, machine: &str) -> Result<Vec<f64>> {
     let deletion = requests.iter().find(is_deletion).with_context(|| format!("nobody deleted '{machine}'"))?;
     let began = at(deletion)?;
     let asked = requests.iter().filter(|request| request["client"] == deletion["client"]);
-    let polls = asked
-        .map(|request| anyhow::Ok((at(request)? - began).as_seconds_f64()))
-        .filter(|after| !matches!(after, Ok(after) if *after <= 0.0));
-    polls.collect()
+    asked.map(|request| Ok((at(request)? - began).as_seconds_f64())).collect()
 }
 
 /// The moments at which an operation of about this length may end.
