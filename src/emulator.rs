@@ -1,7 +1,7 @@
 //! An Azure Resource Manager emulator: sign-in, labs, virtual machines, images, environments and deployments behind TLS of its own.
 //!
 //! It works on JSON values and on Azure's published descriptions and never imports the client's models, or one hand's mistake would pass
-//! on both sides. One [`world::World`] holds everything; [`server`] reads requests, [`router`] finds who serves them, and what takes time
+//! on both sides. One `world::World` holds everything; `server` reads requests, `router` finds who serves them, and what takes time
 //! goes on in workflows that the world keeps until it stops.
 #![allow(clippy::disallowed_methods, reason = "the emulator is native only: clock and files are real here")]
 

@@ -11,10 +11,12 @@ pub fn run() -> Result<()> {
     shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     crate::package::wasm::ensure_target()?;
     shell::run(shell::cargo().args(["clippy", "--lib", "--target", "wasm32-unknown-unknown", "--quiet", "--", "-D", "warnings"]))?;
-    // The documentation is for those who work on the project: it shows what is private, and may point there.
-    let mut doc = shell::cargo();
-    doc.args(["doc", "--no-deps", "--workspace", "--document-private-items", "--quiet"]);
-    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
+    // As users read it, and as those who work on the project do.
+    for private in [None, Some("--document-private-items")] {
+        let mut doc = shell::cargo();
+        doc.args(["doc", "--no-deps", "--workspace", "--quiet"]).args(private);
+        shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    }
     supply::run()?;
     test::run(false)?;
     reproduce::run()?;
